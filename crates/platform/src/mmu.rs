@@ -1,0 +1,51 @@
+//! Translation caches and the debt of flushing them.
+
+use foliant_units::{Errno, PhysAddr, VpnRange};
+
+use crate::platform::Platform;
+
+/// What became of the translations of a range.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FlushKind {
+    /// Gone, or pointing elsewhere: no cached translation may survive.
+    Removed,
+    /// The same frames with fewer rights or with the dirty bit cleared: a
+    /// machine may keep a translation that still respects the tables.
+    Demoted,
+}
+
+/// Translations that the tables no longer back.
+#[derive(Clone, Copy, Debug)]
+pub struct Flush<'a> {
+    /// The pages, as few ranges as the caller could make of them.
+    pub ranges: &'a [VpnRange],
+    /// What became of them.
+    pub kind: FlushKind,
+    /// Whether tables were unlinked, so that paging-structure caches must go too.
+    pub tables_freed: bool,
+}
+
+/// A platform with a memory-management unit.
+///
+/// # Safety
+///
+/// When [`flush`](Mmu::flush) returns, no CPU uses a translation of the ranges
+/// that the tables did not hold at some moment after the call began. Frames are
+/// freed on the strength of this.
+pub unsafe trait Mmu: Platform {
+    /// What the machine keeps per address space (Linux's `mm_context_t`): the
+    /// CPUs that may cache it, its tag, its host process. Dropping it ends the
+    /// machine's knowledge of the space; no CPU runs on it any more.
+    type Context: Send + Sync + 'static;
+
+    /// Prepares a space whose top table is the frame at `root`.
+    ///
+    /// # Errors
+    /// `NOMEM` or `AGAIN` where the machine has no room for another space.
+    fn context(&self, root: PhysAddr) -> Result<Self::Context, Errno>;
+
+    /// Makes every CPU forget the ranges. Callable with spin locks held on
+    /// bare metal only from a context that may wait for other CPUs; callers
+    /// here hold no table lock.
+    fn flush(&self, context: &Self::Context, what: Flush<'_>);
+}
