@@ -1,1 +1,18 @@
-//! placeholder
+//! Address spaces: what a program maps, and what happens when it touches it.
+//!
+//! The upper half is Linux's bookkeeping, exact to the errno: a tree of
+//! [`Vma`]s, merged and split by Linux's rules, placed
+//! by Linux's layout. It knows no page
+//! table and works alone. The lower half is pages: objects, faults,
+//! copy-on-write, reverse mappings.
+#![cfg_attr(not(test), no_std)]
+
+extern crate alloc;
+
+mod flags;
+pub mod tree;
+mod vma;
+
+pub use flags::VmFlags;
+pub use tree::{Published, Tree};
+pub use vma::{Backing, FileLabel, Lineage, Mapping, Source, Vma, VmaGuard};
