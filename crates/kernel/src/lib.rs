@@ -1,1 +1,37 @@
-//! placeholder
+//! What memory needs to be used by programs: tasks, signals, ELF images,
+//! futexes, files and system calls, as Linux 6.18 on x86-64 offers them.
+//!
+//! A machine implements [`UserMachine`] and calls
+//! [`Kernel::handle`] with every trap of a task, on any of its threads. The
+//! handler blocks in straight-line code ([`park`]), and its answer says
+//! whether the task goes on. Everything a machine runs hangs on one [`Kernel`]
+//! value; nothing here is global.
+//!
+//! Locks, outermost first: [`Tree`](pid::Tree) (who is whose child), a
+//! process's signal lock, a task's small spin locks. None is held while a
+//! task sleeps or while user memory is touched.
+#![no_std]
+#![allow(dead_code, reason = "the layer grows from its skeleton")]
+
+extern crate alloc;
+
+mod entry;
+pub mod fs;
+mod kernel;
+mod machine;
+pub mod park;
+pub mod pid;
+mod process;
+pub mod signal;
+mod space;
+pub mod syscall;
+mod task;
+pub mod timer;
+mod wait;
+
+pub use kernel::{Identity, Kernel, Settings};
+pub use machine::{CpuTimes, Next, Origin, Start, Trap, UserCpu, UserMachine, UserRegs, XFormat};
+pub use process::Process;
+pub use space::Space;
+pub use task::Task;
+pub use wait::{Ended, Exit, Usage};

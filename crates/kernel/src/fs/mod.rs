@@ -1,0 +1,5 @@
+//! What a task knows of files.
+
+mod task_files;
+
+pub use task_files::TaskFiles;

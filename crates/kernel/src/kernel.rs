@@ -1,0 +1,101 @@
+//! Everything a machine runs.
+
+use alloc::string::String;
+use alloc::sync::Arc;
+
+use foliant_platform::sync::{Mutex, MutexGuard};
+
+use crate::machine::UserMachine;
+use crate::pid::Tree;
+use crate::syscall::Counts;
+use crate::timer::{Expire, TimerId, TimerQueue};
+
+/// The programs of one machine and what they share.
+pub struct Kernel<M: UserMachine> {
+    machine: M,
+    settings: Settings,
+    tree: Mutex<Tree<M>>,
+    timers: TimerQueue,
+    counts: Counts,
+}
+
+/// What is decided before the first program starts.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What `uname` says.
+    pub identity: Identity,
+    /// Whether address-space layouts are random.
+    pub randomize: bool,
+    /// Where the randomness of layouts starts.
+    pub seed: u64,
+}
+
+/// The texts of `uname`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Identity {
+    /// Node name.
+    pub node: String,
+    /// Kernel release, such as `6.18.0`.
+    pub release: String,
+    /// Kernel version: build number and date.
+    pub version: String,
+    /// NIS domain.
+    pub domain: String,
+}
+
+impl<M: UserMachine> Kernel<M> {
+    /// A kernel without programs.
+    pub fn new(machine: M, settings: Settings) -> Arc<Self> {
+        Arc::new(Self {
+            machine,
+            settings,
+            tree: Mutex::new(Tree::new()),
+            timers: TimerQueue::new(),
+            counts: Counts::new(),
+        })
+    }
+
+    /// The machine.
+    pub fn machine(&self) -> &M {
+        &self.machine
+    }
+
+    /// What was decided at the start.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Locks the tasks and their relations.
+    pub fn tree(&self) -> MutexGuard<'_, Tree<M>> {
+        self.tree.lock()
+    }
+
+    /// System calls so far.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Has `what` expire at `at`, in the machine's monotonic time.
+    pub fn schedule(&self, at: foliant_platform::Nanos, what: Arc<dyn Expire>) -> TimerId {
+        let (id, is_first) = self.timers.add(at, what);
+        if is_first {
+            self.machine.alarm(Some(at));
+        }
+        id
+    }
+
+    /// Takes a deadline back; false if it has passed already. The machine's
+    /// alarm stays, and finds nothing due.
+    pub fn unschedule(&self, id: TimerId) -> bool {
+        self.timers.remove(id)
+    }
+
+    /// The machine's alarm went off: whatever is due expires.
+    pub fn tick(&self) {
+        let now = self.machine.now();
+        while let Some(due) = self.timers.take_due(now) {
+            due.expire(now);
+        }
+        self.machine.alarm(self.timers.next());
+    }
+}

@@ -1,0 +1,61 @@
+//! How often each call came.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use foliant_platform::sync::SpinLock;
+use foliant_platform::sync::atomic::{AtomicU64, Ordering};
+
+/// Numbers below this have a counter of their own.
+const KNOWN: usize = 480;
+
+/// System calls by number: all, and those that nobody handles.
+pub struct Counts {
+    calls: Vec<AtomicU64>,
+    unsupported: SpinLock<BTreeMap<u64, u64>>,
+}
+
+impl Counts {
+    /// All zero.
+    pub fn new() -> Self {
+        Self {
+            calls: (0..KNOWN).map(|_| AtomicU64::new(0)).collect(),
+            unsupported: SpinLock::new(BTreeMap::new()),
+        }
+    }
+
+    /// Counts one call.
+    pub(crate) fn called(&self, nr: u64) {
+        if let Some(counter) = self.calls.get(nr as usize) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts one call that got `ENOSYS`.
+    pub(crate) fn missing(&self, nr: u64) {
+        *self.unsupported.lock().entry(nr).or_default() += 1;
+    }
+
+    /// Calls by number, those that came.
+    pub fn calls(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let counted = self.calls.iter().enumerate();
+        counted
+            .map(|(nr, count)| (nr as u64, count.load(Ordering::Relaxed)))
+            .filter(|(_, count)| *count != 0)
+    }
+
+    /// Calls by number that got `ENOSYS` because they are not there.
+    pub fn unsupported(&self) -> Vec<(u64, u64)> {
+        self.unsupported
+            .lock()
+            .iter()
+            .map(|(nr, count)| (*nr, *count))
+            .collect()
+    }
+}
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self::new()
+    }
+}

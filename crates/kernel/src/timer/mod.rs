@@ -1,0 +1,5 @@
+//! Things that happen later.
+
+mod queue;
+
+pub use queue::{Expire, TimerId, TimerQueue};
