@@ -9,10 +9,21 @@
 
 extern crate alloc;
 
+mod anon;
+mod counters;
+mod fault;
 mod flags;
+mod object;
 pub mod tree;
 mod vma;
 
+pub use anon::{AnonFamily, FamilyId};
+pub use counters::{CounterSnapshot, Counters, FaultCounts, FaultTally, Resident, Rss};
+pub use fault::{
+    Access, Backed, Fault, FaultError, Outcome, Plan, Refusal, Resolved, Segv, Shows, SlotState, Weight,
+    classify,
+};
 pub use flags::VmFlags;
+pub use object::{FileBacking, Latency, Pages};
 pub use tree::{Published, Tree};
 pub use vma::{Backing, FileLabel, Lineage, Mapping, Source, Vma, VmaGuard};
