@@ -1,1 +1,29 @@
-//! placeholder
+//! Hardware formats: the bits of page-table entries, the shape of the tables,
+//! the walk that a processor does over them, and a model of its TLB.
+//!
+//! Nothing here owns memory. [`walk`] reads and writes entries through
+//! [`EntryMemory`], so the same walk serves a soft machine, a host process that
+//! stands in for a TLB, and a memory image.
+//!
+//! A format is a small file: the bits of its entry ([`Entry`]), its
+//! [`Geometry`], and how rights narrow from level to level ([`Format`]).
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod access;
+mod format;
+mod geometry;
+mod level;
+mod self_map;
+pub mod tlb;
+mod walk;
+pub mod x86_64;
+
+pub use access::{Access, AccessKind, ErrorCode, Fault, Mode, PageFault};
+pub use format::{Entry, Format, Refusal};
+pub use geometry::{Geometry, LevelShape};
+pub use level::Level;
+pub use self_map::SelfMap;
+pub use walk::{EntryMemory, Start, Translation, walk, walk_from};

@@ -1,0 +1,127 @@
+//! How a virtual address is cut into indices.
+
+use foliant_units::{PhysAddr, VirtAddr, Vpn, VpnRange};
+
+use crate::level::Level;
+
+/// What one level of tables looks like.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LevelShape {
+    /// log2 of the bytes that one entry covers.
+    pub shift: u32,
+    /// log2 of the entries in a table; zero where the level is folded.
+    pub bits: u32,
+    /// Whether an entry can map memory itself.
+    pub leaf: bool,
+}
+
+/// The shape of a format's tables: a constant, so that loops over its levels
+/// unroll and folded levels leave no trace in the code.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Geometry {
+    /// From [`Level::PTE`] to [`Level::PGD`].
+    pub levels: [LevelShape; Level::COUNT],
+    /// Bytes of one entry, 4 or 8.
+    pub entry_bytes: u64,
+    /// Bits of an address that take part in translation.
+    pub address_bits: u32,
+    /// Whether the bits above must repeat the highest of those (64-bit modes).
+    pub canonical: bool,
+}
+
+impl Geometry {
+    const fn shape(&self, level: Level) -> LevelShape {
+        self.levels[level.index()]
+    }
+
+    /// Whether `level` has no tables of its own.
+    pub const fn is_folded(&self, level: Level) -> bool {
+        self.shape(level).bits == 0
+    }
+
+    /// The level of the root table.
+    pub const fn top(&self) -> Level {
+        Level::PGD
+    }
+
+    /// The level that an entry of `level` points to tables of; `None` for the leaf level.
+    pub const fn below(&self, level: Level) -> Option<Level> {
+        let mut at = level.down();
+        while let Some(candidate) = at {
+            if !self.is_folded(candidate) {
+                return at;
+            }
+            at = candidate.down();
+        }
+        None
+    }
+
+    /// Entries of a table at `level`.
+    pub const fn entries(&self, level: Level) -> usize {
+        1 << self.shape(level).bits
+    }
+
+    /// Whether an entry of `level` can map memory itself.
+    pub const fn can_be_leaf(&self, level: Level) -> bool {
+        self.shape(level).leaf
+    }
+
+    /// Bytes that one entry of `level` covers.
+    pub const fn entry_span(&self, level: Level) -> u64 {
+        1 << self.shape(level).shift
+    }
+
+    /// Base pages that one entry of `level` covers.
+    pub const fn entry_pages(&self, level: Level) -> u64 {
+        self.entry_span(level) >> foliant_units::PAGE_SHIFT
+    }
+
+    /// Base pages that a table of `level` covers.
+    pub const fn table_pages(&self, level: Level) -> u64 {
+        self.entry_pages(level) << self.shape(level).bits
+    }
+
+    /// Which entry of a table at `level` translates `page`.
+    pub const fn index(&self, level: Level, page: Vpn) -> usize {
+        let shape = self.shape(level);
+        ((page.raw() >> (shape.shift - foliant_units::PAGE_SHIFT)) & ((1 << shape.bits) - 1)) as usize
+    }
+
+    /// The pages that the table of `level` which translates `page` covers.
+    pub const fn table_range(&self, level: Level, page: Vpn) -> VpnRange {
+        let pages = self.table_pages(level);
+        let start = page.align_down(pages);
+        VpnRange::new(start, Vpn::new(start.raw() + pages))
+    }
+
+    /// The pages that the entry of `level` which translates `page` covers.
+    pub const fn entry_range(&self, level: Level, page: Vpn) -> VpnRange {
+        let pages = self.entry_pages(level);
+        let start = page.align_down(pages);
+        VpnRange::new(start, Vpn::new(start.raw() + pages))
+    }
+
+    /// Where entry `index` of the table at `table` lies.
+    pub const fn slot(&self, table: PhysAddr, index: usize) -> PhysAddr {
+        PhysAddr::new(table.raw() + index as u64 * self.entry_bytes)
+    }
+
+    /// Whether the processor translates `at` at all.
+    pub const fn accepts(&self, at: VirtAddr) -> bool {
+        if self.canonical {
+            at.is_canonical(self.address_bits)
+        } else {
+            at.raw() >> self.address_bits == 0
+        }
+    }
+
+    /// Repeats the highest translated bit upwards where the format asks for it.
+    pub const fn extend(&self, at: VirtAddr) -> VirtAddr {
+        let unused = 64 - self.address_bits;
+        if self.canonical {
+            VirtAddr::new((((at.raw() << unused) as i64) >> unused) as u64)
+        } else {
+            VirtAddr::new(at.raw() << unused >> unused)
+        }
+    }
+}

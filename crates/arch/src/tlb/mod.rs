@@ -1,0 +1,11 @@
+//! A TLB in software, per CPU: it keeps what it was not told to drop.
+
+mod array;
+mod model;
+mod stats;
+#[cfg(test)]
+mod tests;
+
+pub use array::Shape;
+pub use model::{Answer, Pcid, Tlb, TlbConfig, TlbEntry};
+pub use stats::TlbStats;

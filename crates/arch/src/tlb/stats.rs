@@ -1,0 +1,28 @@
+//! What a TLB did.
+
+/// Counts since the TLB was made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct TlbStats {
+    /// Look-ups that were answered.
+    pub hits: u64,
+    /// Look-ups that were not.
+    pub misses: u64,
+    /// Look-ups answered by a refusal, which is a fault without a walk.
+    pub refusals: u64,
+    /// Walks that began inside the tables.
+    pub short_walks: u64,
+    /// Entries put in.
+    pub fills: u64,
+    /// Entries pushed out by others.
+    pub evictions: u64,
+    /// Calls that dropped one page.
+    pub page_flushes: u64,
+    /// Calls that dropped a range.
+    pub range_flushes: u64,
+    /// Calls that dropped a tag.
+    pub tag_flushes: u64,
+    /// Calls that dropped everything.
+    pub full_flushes: u64,
+    /// Entries that flushes dropped.
+    pub dropped: u64,
+}

@@ -1,0 +1,137 @@
+//! What is kept, and what each way of forgetting takes.
+
+use foliant_units::{Pfn, PhysAddr, VirtAddr, Vpn, VpnRange};
+
+use super::*;
+use crate::access::{Access, AccessKind, ErrorCode};
+use crate::format::Format;
+use crate::level::Level;
+use crate::walk::{Start, Translation};
+use crate::x86_64::{Control, Pte, PteFlags, Rights, X86_64};
+
+const ROOT: PhysAddr = PhysAddr::new(0x1000);
+const ONE: Pcid = Pcid(1);
+const TWO: Pcid = Pcid(2);
+const READ: Access = Access::user(AccessKind::Read);
+const WRITE: Access = Access::user(AccessKind::Write);
+
+fn found(level: Level, page: u64, flags: PteFlags) -> Translation<X86_64> {
+    let flags = flags | PteFlags::PRESENT | PteFlags::USER | PteFlags::ACCESSED;
+    let rights = Rights {
+        write: flags.contains(PteFlags::WRITE),
+        user: true,
+        execute: true,
+        key: 0,
+    };
+    let page = X86_64::GEOMETRY.entry_range(level, Vpn::new(page)).start;
+    Translation {
+        page,
+        frame: Pfn::new(0x8000),
+        level,
+        rights,
+        leaf: Pte::new(Pfn::new(0x8000), flags),
+        via: Start {
+            table: PhysAddr::new(0x5000),
+            level,
+            rights: X86_64::OPEN,
+        },
+    }
+}
+
+fn ask(tlb: &mut Tlb<X86_64>, tag: Pcid, page: u64, access: Access) -> Answer<X86_64> {
+    tlb.look_up(tag, ROOT, VirtAddr::new(page << 12), access, &Control::default())
+}
+
+fn knows(tlb: &mut Tlb<X86_64>, tag: Pcid, page: u64) -> bool {
+    matches!(ask(tlb, tag, page, READ), Answer::Hit(_))
+}
+
+fn filled() -> Tlb<X86_64> {
+    let mut tlb = Tlb::new(TlbConfig::default());
+    tlb.fill(ONE, &found(Level::PTE, 7, PteFlags::empty()));
+    tlb.fill(TWO, &found(Level::PTE, 8, PteFlags::empty()));
+    tlb.fill(ONE, &found(Level::PMD, 0x400, PteFlags::LARGE));
+    tlb.fill(ONE, &found(Level::PTE, 9, PteFlags::GLOBAL));
+    tlb
+}
+
+#[test]
+fn tags_keep_spaces_apart_and_global_entries_serve_all() {
+    let mut tlb = filled();
+    assert!(knows(&mut tlb, ONE, 7) && !knows(&mut tlb, TWO, 7));
+    assert!(knows(&mut tlb, ONE, 9) && knows(&mut tlb, TWO, 9));
+    assert!(knows(&mut tlb, ONE, 0x5ff) && !knows(&mut tlb, ONE, 0x600));
+}
+
+#[test]
+fn a_first_write_walks_for_the_dirty_bit() {
+    let mut tlb = Tlb::new(TlbConfig::default());
+    tlb.fill(ONE, &found(Level::PTE, 7, PteFlags::WRITE));
+    assert!(matches!(ask(&mut tlb, ONE, 7, WRITE), Answer::Miss(_)));
+    tlb.fill(ONE, &found(Level::PTE, 7, PteFlags::WRITE | PteFlags::DIRTY));
+    assert!(matches!(ask(&mut tlb, ONE, 7, WRITE), Answer::Hit(_)));
+    assert_eq!(tlb.entries().count(), 1);
+}
+
+#[test]
+fn an_outdated_refusal_happens_once() {
+    let mut tlb = filled();
+    match ask(&mut tlb, ONE, 7, WRITE) {
+        Answer::Refused(fault) => {
+            assert_eq!(
+                fault.code,
+                ErrorCode::PROTECTION | ErrorCode::WRITE | ErrorCode::USER
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(ask(&mut tlb, ONE, 7, WRITE), Answer::Miss(_)));
+}
+
+#[test]
+fn each_flush_takes_what_it_names() {
+    let mut tlb = filled();
+    tlb.flush_page(ONE, Vpn::new(0x432));
+    assert!(!knows(&mut tlb, ONE, 0x400) && knows(&mut tlb, ONE, 7));
+
+    let mut tlb = filled();
+    tlb.flush_range(ONE, VpnRange::new(Vpn::new(7), Vpn::new(9)), false);
+    assert!(!knows(&mut tlb, ONE, 7) && knows(&mut tlb, TWO, 8) && knows(&mut tlb, ONE, 9));
+
+    let mut tlb = filled();
+    tlb.flush_tag(ONE);
+    assert!(!knows(&mut tlb, ONE, 7) && knows(&mut tlb, TWO, 8) && knows(&mut tlb, ONE, 9));
+
+    let mut tlb = filled();
+    tlb.flush_all_but_global();
+    assert!(!knows(&mut tlb, TWO, 8) && knows(&mut tlb, ONE, 9));
+    tlb.flush_all();
+    assert!(!knows(&mut tlb, ONE, 9));
+}
+
+#[test]
+fn links_shorten_walks_until_they_are_flushed() {
+    let mut tlb = filled();
+    let short = |answer| matches!(answer, Answer::Miss(start) if start.level == Level::PTE);
+    assert!(short(ask(&mut tlb, ONE, 10, READ)));
+    tlb.flush_range(ONE, VpnRange::new(Vpn::new(7), Vpn::new(8)), false);
+    assert!(short(ask(&mut tlb, ONE, 10, READ)));
+    tlb.flush_page(ONE, Vpn::new(0x9999));
+    assert!(!short(ask(&mut tlb, ONE, 10, READ)));
+}
+
+#[test]
+fn a_full_set_pushes_out_the_oldest_way() {
+    let one = Shape { sets: 1, ways: 2 };
+    let mut tlb = Tlb::new(TlbConfig {
+        base: one,
+        large: one,
+        huge: one,
+        links: one,
+    });
+    for page in 0..3 {
+        tlb.fill(ONE, &found(Level::PTE, page, PteFlags::empty()));
+    }
+    assert!(!knows(&mut tlb, ONE, 0) && knows(&mut tlb, ONE, 1) && knows(&mut tlb, ONE, 2));
+    assert_eq!(tlb.stats().evictions, 1);
+}

@@ -1,0 +1,196 @@
+//! The walk that a processor does when its TLB has no answer.
+
+use foliant_units::{PAGE_SHIFT, Pfn, PhysAddr, VirtAddr, Vpn};
+
+use crate::access::{Access, AccessKind, ErrorCode, Fault, PageFault};
+use crate::format::{Entry, Format, Refusal};
+use crate::level::Level;
+
+/// Physical memory as the walker sees it: words of 4 or 8 bytes, read and
+/// exchanged in one piece. A place without memory reads as all ones.
+pub trait EntryMemory {
+    /// The word of `bytes` bytes at `at`.
+    fn load(&self, at: PhysAddr, bytes: u64) -> u64;
+
+    /// Puts `new` where `old` is.
+    ///
+    /// # Errors
+    /// What was there instead.
+    fn compare_exchange(&self, at: PhysAddr, bytes: u64, old: u64, new: u64) -> Result<(), u64>;
+}
+
+/// A point of a walk from which it can go on: what a paging-structure cache holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Start<F: Format> {
+    /// The table to read next.
+    pub table: PhysAddr,
+    /// Its level.
+    pub level: Level,
+    /// What the levels above allow.
+    pub rights: F::Rights,
+}
+
+impl<F: Format> Start<F> {
+    /// The start of every walk of the space whose top table is at `root`.
+    pub const fn root(root: PhysAddr) -> Self {
+        Self {
+            table: root,
+            level: F::GEOMETRY.top(),
+            rights: F::OPEN,
+        }
+    }
+}
+
+/// A successful walk: what a TLB entry holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Translation<F: Format> {
+    /// The first page of the translation.
+    pub page: Vpn,
+    /// The first frame of the translation.
+    pub frame: Pfn,
+    /// The level of the leaf, which is its size.
+    pub level: Level,
+    /// What all levels together allow.
+    pub rights: F::Rights,
+    /// The leaf as the walk left it.
+    pub leaf: F::Entry,
+    /// The table that holds the leaf, for the paging-structure cache.
+    pub via: Start<F>,
+}
+
+impl<F: Format> Translation<F> {
+    /// The physical address of `at`, which lies inside.
+    pub fn address(&self, at: VirtAddr) -> PhysAddr {
+        self.frame.base() + (at - self.page.base())
+    }
+
+    /// The frame of `page`, which lies inside.
+    pub fn frame_of(&self, page: Vpn) -> Pfn {
+        self.frame + (page - self.page)
+    }
+}
+
+/// The entries a walk used, so that their accessed bits can be set at its end.
+struct Used<F: Format> {
+    slots: [(PhysAddr, F::Entry); Level::COUNT],
+    len: usize,
+}
+
+/// Translates `at` for `access` from the table at `root`, as the processor does.
+///
+/// Accessed bits are set on every entry used and the dirty bit on the leaf of a
+/// write, each by compare-exchange and only if the access succeeds. (A processor
+/// may also set accessed bits on the way to a fault; none sets a dirty bit.)
+///
+/// # Errors
+/// The fault that the processor would raise.
+pub fn walk<F: Format>(
+    memory: &impl EntryMemory,
+    root: PhysAddr,
+    at: VirtAddr,
+    access: Access,
+    control: &F::Control,
+) -> Result<Translation<F>, Fault> {
+    walk_from::<F>(memory, Start::root(root), at, access, control)
+}
+
+/// As [`walk`], from a point inside the tables.
+///
+/// # Errors
+/// The fault that the processor would raise.
+pub fn walk_from<F: Format>(
+    memory: &impl EntryMemory,
+    start: Start<F>,
+    at: VirtAddr,
+    access: Access,
+    control: &F::Control,
+) -> Result<Translation<F>, Fault> {
+    if !F::GEOMETRY.accepts(at) {
+        return Err(Fault::NonCanonical(at));
+    }
+    loop {
+        let mut used = Used {
+            slots: [(PhysAddr::ZERO, F::Entry::EMPTY); Level::COUNT],
+            len: 0,
+        };
+        let found = descend(memory, start, at, access, control, &mut used)?;
+        // An entry that changed under the walk makes it start again.
+        if let Some(leaf) = touch(memory, &used, access) {
+            return Ok(Translation { leaf, ..found });
+        }
+    }
+}
+
+fn descend<F: Format>(
+    memory: &impl EntryMemory,
+    start: Start<F>,
+    at: VirtAddr,
+    access: Access,
+    control: &F::Control,
+    used: &mut Used<F>,
+) -> Result<Translation<F>, Fault> {
+    let geometry = &F::GEOMETRY;
+    let fault = |extra: ErrorCode| {
+        Fault::Page(PageFault {
+            at,
+            code: F::describe(access, control) | extra,
+        })
+    };
+    let mut via = start;
+    loop {
+        let slot = geometry.slot(via.table, geometry.index(via.level, at.page()));
+        let entry = F::Entry::from_raw(memory.load(slot, geometry.entry_bytes));
+        if !entry.is_present() {
+            return Err(fault(ErrorCode::empty()));
+        }
+        if F::is_reserved(entry, via.level, control) {
+            return Err(fault(ErrorCode::PROTECTION | ErrorCode::RESERVED));
+        }
+        used.slots[used.len] = (slot, entry);
+        used.len += 1;
+        let rights = F::narrow(via.rights, entry, via.level);
+        let next = if entry.is_table(via.level) {
+            geometry.below(via.level)
+        } else {
+            None
+        };
+        if let Some(level) = next {
+            via = Start {
+                table: entry.target(via.level),
+                level,
+                rights,
+            };
+            continue;
+        }
+        F::permit(rights, access, control)
+            .map_err(|Refusal(reason)| fault(reason | ErrorCode::PROTECTION))?;
+        return Ok(Translation {
+            page: geometry.entry_range(via.level, at.page()).start,
+            frame: Pfn::new(entry.target(via.level).raw() >> PAGE_SHIFT),
+            level: via.level,
+            rights,
+            leaf: entry,
+            via,
+        });
+    }
+}
+
+/// Sets the accessed and dirty bits of a walk; gives the leaf as it then is, or
+/// `None` if an entry is no longer what the walk saw.
+fn touch<F: Format>(memory: &impl EntryMemory, used: &Used<F>, access: Access) -> Option<F::Entry> {
+    let mut last = F::Entry::EMPTY;
+    for (nth, &(slot, entry)) in used.slots[..used.len].iter().enumerate() {
+        let is_leaf = nth + 1 == used.len;
+        last = entry.touched(is_leaf && access.kind == AccessKind::Write);
+        if last != entry {
+            memory
+                .compare_exchange(slot, F::GEOMETRY.entry_bytes, entry.raw(), last.raw())
+                .ok()?;
+        }
+    }
+    Some(last)
+}
+
+#[cfg(test)]
+#[path = "walk_tests.rs"]
+mod tests;
