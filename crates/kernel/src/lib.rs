@@ -16,6 +16,7 @@
 extern crate alloc;
 
 mod entry;
+pub mod fd;
 pub mod fs;
 mod kernel;
 mod machine;

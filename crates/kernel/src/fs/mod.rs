@@ -1,5 +1,32 @@
-//! What a task knows of files.
+//! Files as the kernel layer sees them: what is open ([`File`], [`OpenFile`]),
+//! what has a name ([`Node`]), and how a path becomes a node ([`Walk`]).
+//!
+//! **Architecture Invariant:** a [`File`] never blocks. What would have to wait
+//! answers `EAGAIN`, and the system call waits on the file's queue; so one
+//! implementation serves blocking and non-blocking callers, poll and epoll.
 
+mod buffer;
+mod context;
+mod empty;
+mod file;
+mod file_node;
+mod kind;
+mod node;
+mod open;
+mod path_file;
+mod stat;
 mod task_files;
+mod walk;
 
+pub use buffer::{IoVec, Sink, SliceSink, SliceSource, Source, UserMemory, UserSink, UserSource};
+pub use context::FsContext;
+pub use empty::EmptyDirectory;
+pub use file::{File, FileRef, LockOwner, Positioning, READABLE, SpaceHint, WRITABLE};
+pub use file_node::FileNode;
+pub use kind::{Entry, FileType, put_entry};
+pub use node::{Access, Caller, Link, Node, NodeRef, OpenHow, Opened, SetAttr, SetTime, XattrName};
+pub use open::{OpenFile, SignalOwner};
+pub use path_file::PathFile;
+pub use stat::{FileStat, magic, pseudo_statfs};
 pub use task_files::TaskFiles;
+pub use walk::{Final, Last, MAX_LINKS, NAME_MAX, PATH_MAX, Parent, Walk};
