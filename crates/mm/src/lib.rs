@@ -10,20 +10,29 @@
 extern crate alloc;
 
 mod anon;
+mod book;
 mod counters;
 mod fault;
 mod flags;
+mod layout;
+mod map;
+mod merge;
 mod object;
 pub mod tree;
 mod vma;
+mod work;
 
 pub use anon::{AnonFamily, FamilyId};
+pub use book::{Book, Limits, Usage};
 pub use counters::{CounterSnapshot, Counters, FaultCounts, FaultTally, Resident, Rss};
 pub use fault::{
     Access, Backed, Fault, FaultError, Outcome, Plan, Refusal, Resolved, Segv, Shows, SlotState, Weight,
     classify,
 };
 pub use flags::VmFlags;
+pub use layout::{Growth, Layout, Randomness, STACK_GUARD, TASK_END};
+pub use map::{AddressMap, Change};
 pub use object::{FileBacking, Latency, Pages};
 pub use tree::{Published, Tree};
 pub use vma::{Backing, FileLabel, Lineage, Mapping, Source, Vma, VmaGuard};
+pub use work::{PageWork, Treatment, Zap};

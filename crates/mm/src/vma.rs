@@ -173,6 +173,11 @@ impl<B: Backing> Vma<B> {
     pub fn retire(&self) {
         *self.live.write() = false;
     }
+
+    /// Takes [`retire`](Self::retire) back, for a VMA that was not replaced after all.
+    pub(crate) fn revive(&self) {
+        *self.live.write() = true;
+    }
 }
 
 impl<B: Backing> Spanned for Vma<B> {
