@@ -1,2 +1,45 @@
-//! placeholder
-fn main() {}
+//! Chores of the workspace: `cargo xtask tidy`, `cargo xtask bench`, `cargo xtask ci`.
+
+mod bench;
+mod tidy;
+mod tree;
+
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+
+/// Chores of the Foliant workspace.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Checks what neither rustc nor clippy can: layers, file sizes, dead files, unsafe, words, docs.
+    Tidy,
+    /// Measures Foliant and its peers in turn and prints the ratios.
+    Bench(bench::Args),
+    /// Runs all that continuous integration runs.
+    Ci,
+}
+
+fn main() -> Result<ExitCode> {
+    match Cli::parse().chore {
+        Chore::Tidy => tidy::run(),
+        Chore::Bench(args) => bench::run(&args),
+        Chore::Ci => {
+            let script = tree::root()?.join(".ci/run");
+            let status = Command::new("bash").arg(&script).status();
+            let status = status.with_context(|| format!("cannot run {}", script.display()))?;
+            Ok(if status.success() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            })
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! What Foliant promises for running programs, as multiples of native.
+
+use super::mmops::{Report, Row};
+
+/// A row and how many times slower than native it may be.
+struct Gate {
+    row: &'static str,
+    most: f64,
+    /// Which number of the row counts.
+    of: fn(&Row) -> u64,
+}
+
+const fn median(row: &'static str, most: f64) -> Gate {
+    Gate {
+        row,
+        most,
+        of: |row| row.median,
+    }
+}
+
+/// In every row Foliant must also beat User-Mode Linux; these are the rows
+/// with a bound of their own.
+const GATES: &[Gate] = &[
+    median("getpid", 45.0),
+    median("anon write fault", 14.0),
+    median("64K run, fault-around", 2.0),
+    median("mmap+munmap 4K", 8.0),
+    median("mmap+touch+munmap 4K", 10.0),
+    median("fork+exit+wait", 6.0),
+    median("loop 2000 insns", 1.05),
+];
+
+/// Rows that cost nothing but the processor's own work, in which a comparison
+/// between two machines measures noise.
+const NO_CONTEST: &[&str] = &["loop 2000 insns", "touch present page"];
+
+/// Rows that gVisor answers by mapping many pages at one fault.
+const FILLED_AHEAD: &[&str] = &["anon write fault", "anon read fault", "zero-page COW fault"];
+
+/// The peers' reports, as far as they took part.
+pub(super) struct Results<'a> {
+    pub(super) native: &'a Report,
+    pub(super) foliant: &'a Report,
+    pub(super) user_mode_linux: Option<&'a Report>,
+    pub(super) gvisor: Option<&'a Report>,
+}
+
+/// Every gate that is missed, one sentence each.
+pub(super) fn missed(results: &Results<'_>) -> Vec<String> {
+    let mut missed = Vec::new();
+    if !results.foliant.complete {
+        missed.push("mmops did not run to its end under Foliant".to_owned());
+    }
+    for gate in GATES {
+        let (Some(native), Some(foliant)) = (results.native.row(gate.row), results.foliant.row(gate.row))
+        else {
+            missed.push(format!("{}: not measured", gate.row));
+            continue;
+        };
+        let ratio = (gate.of)(foliant) as f64 / (gate.of)(native).max(1) as f64;
+        if ratio > gate.most {
+            missed.push(format!(
+                "{}: {ratio:.2} times native, at most {}",
+                gate.row, gate.most
+            ));
+        }
+    }
+    beaten(
+        results,
+        "User-Mode Linux",
+        results.user_mode_linux,
+        &[],
+        &mut missed,
+    );
+    beaten(results, "gVisor", results.gvisor, FILLED_AHEAD, &mut missed);
+    missed
+}
+
+/// Rows in which a peer is faster than Foliant.
+fn beaten(
+    results: &Results<'_>,
+    name: &str,
+    peer: Option<&Report>,
+    except: &[&str],
+    missed: &mut Vec<String>,
+) {
+    let Some(peer) = peer else { return };
+    for theirs in &peer.rows {
+        let row = theirs.name.as_str();
+        if NO_CONTEST.contains(&row) || except.contains(&row) {
+            continue;
+        }
+        let ours = results.foliant.row(row).map(|row| row.median);
+        if ours.is_none_or(|ours| ours > theirs.median) {
+            let ours = ours.map_or("nothing".to_owned(), |ticks| ticks.to_string());
+            missed.push(format!("{row}: {ours} ticks, {name} {} ticks", theirs.median));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(lines: &str) -> Report {
+        Report::parse(lines)
+    }
+
+    #[test]
+    fn a_missed_bound_and_a_faster_peer_are_named() {
+        let native = report("mmops getpid 1 1 100 1 1 1\n");
+        let foliant = report("mmops getpid 1 1 5000 1 1 1\nmmops # end tsc 1 elapsed 1\n");
+        let peer = report("mmops getpid 1 1 4999 1 1 1\n");
+        let missed = missed(&Results {
+            native: &native,
+            foliant: &foliant,
+            user_mode_linux: Some(&peer),
+            gvisor: None,
+        });
+        assert!(
+            missed
+                .iter()
+                .any(|line| line.starts_with("getpid: 50.00 times native"))
+        );
+        assert!(
+            missed
+                .iter()
+                .any(|line| line == "getpid: 5000 ticks, User-Mode Linux 4999 ticks")
+        );
+    }
+}

@@ -1,0 +1,41 @@
+//! Benchmarks: Foliant and its peers in one run, printed as ratios.
+
+mod gates;
+mod initrd;
+mod mmops;
+mod peers;
+mod run;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args as ClapArgs, ValueEnum};
+
+/// Arguments of `cargo xtask bench`.
+#[derive(ClapArgs)]
+pub(crate) struct Args {
+    /// What to measure.
+    name: Name,
+    /// Exit with 1 and name every gate that is missed.
+    #[arg(long)]
+    gate: bool,
+    /// How often every peer runs; the median counts.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Pin every peer to this CPU (with taskset).
+    #[arg(long)]
+    cpu: Option<u32>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Name {
+    /// Programs: bench/mmops.c natively, under Foliant, User-Mode Linux and gVisor.
+    Run,
+}
+
+/// Runs one benchmark.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    match args.name {
+        Name::Run => run::run(args.rounds.max(1), args.cpu, args.gate),
+    }
+}

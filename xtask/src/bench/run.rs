@@ -1,0 +1,112 @@
+//! `cargo xtask bench run`: what running a program on Foliant costs.
+
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail};
+use comfy_table::{CellAlignment, Table, presets};
+
+use super::gates::{self, Results};
+use super::mmops::{self, Report};
+use super::peers::{Peer, Stage};
+use crate::tree;
+
+/// Runs the peers in turn, `rounds` times, and prints medians and ratios.
+pub(super) fn run(rounds: usize, cpu: Option<u32>, gate: bool) -> Result<ExitCode> {
+    let root = tree::root()?;
+    let folder = root.join("target/bench");
+    std::fs::create_dir_all(&folder)?;
+    let mmops = mmops::build(&root, &folder)?;
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--release", "--package", "foliant-cli"])
+        .current_dir(&root)
+        .status()
+        .context("cargo")?;
+    if !built.success() {
+        bail!("the foliant command does not build");
+    }
+    let stage = Stage::new(folder, mmops, root.join("target/release/foliant"), cpu);
+
+    let mut peers: Vec<(Peer, Vec<Report>)> = Vec::new();
+    for peer in Peer::EVERY {
+        match stage.prepare(peer) {
+            Ok(()) => peers.push((peer, Vec::new())),
+            Err(why) => println!("{} is left out: {why:#}", peer.name()),
+        }
+    }
+    for round in 0..rounds {
+        for (peer, reports) in &mut peers {
+            match stage.run(*peer) {
+                Ok(report) => reports.push(report),
+                Err(why) => println!("round {}: {why:#}", round + 1),
+            }
+        }
+    }
+
+    let medians: Vec<(Peer, Report)> = peers
+        .iter()
+        .map(|(peer, reports)| (*peer, mmops::median(reports)))
+        .collect();
+    println!("{}", table(&medians)?);
+    conclude(&medians, gate)
+}
+
+/// One line per operation: ticks of each peer and the multiple of native.
+fn table(medians: &[(Peer, Report)]) -> Result<Table> {
+    let native = find(medians, Peer::Native).context("mmops did not run natively")?;
+    let mut table = Table::new();
+    table.load_preset(presets::ASCII_MARKDOWN);
+    let mut header = vec!["operation (median ticks)".to_owned()];
+    for (peer, _) in medians {
+        header.push(peer.name().to_owned());
+        if *peer != Peer::Native {
+            header.push("/ native".to_owned());
+        }
+    }
+    table.set_header(header);
+    for row in &native.rows {
+        let mut cells = vec![row.name.clone()];
+        for (peer, report) in medians {
+            let theirs = report.row(&row.name);
+            cells.push(theirs.map_or("-".to_owned(), |theirs| theirs.median.to_string()));
+            if *peer != Peer::Native {
+                let ratio = theirs.map(|theirs| theirs.median as f64 / row.median.max(1) as f64);
+                cells.push(ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.2}")));
+            }
+        }
+        table.add_row(cells);
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    Ok(table)
+}
+
+fn conclude(medians: &[(Peer, Report)], gate: bool) -> Result<ExitCode> {
+    let native = find(medians, Peer::Native).context("mmops did not run natively")?;
+    let Some(foliant) = find(medians, Peer::Foliant) else {
+        println!("Foliant did not run");
+        return Ok(ExitCode::FAILURE);
+    };
+    let missed = gates::missed(&Results {
+        native,
+        foliant,
+        user_mode_linux: find(medians, Peer::UserModeLinux),
+        gvisor: find(medians, Peer::Gvisor),
+    });
+    for line in &missed {
+        println!("gate missed: {line}");
+    }
+    if missed.is_empty() {
+        println!("every gate is met");
+    }
+    Ok(if gate && !missed.is_empty() {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+fn find(medians: &[(Peer, Report)], wanted: Peer) -> Option<&Report> {
+    let (_, report) = medians.iter().find(|(peer, _)| *peer == wanted)?;
+    (!report.rows.is_empty()).then_some(report)
+}
