@@ -24,6 +24,9 @@ pub struct AddressMap<B: Backing> {
     book: Mutex<Book>,
 }
 
+/// The two halves of a VMA that was cut.
+type Halves<B> = (Arc<Vma<B>>, Arc<Vma<B>>);
+
 /// One operation on the VMAs. Edits happen in a private tree, which is
 /// published when the change is dropped: whatever state an operation has
 /// reached when it fails is the state that stays, as in Linux.
@@ -146,6 +149,23 @@ impl<B: Backing, W: PageWork<B>> Change<'_, B, W> {
         Ok(self.join(left, &draft, right))
     }
 
+    /// Adds a range behind `vma`, and joins with what comes after where that
+    /// fits too. Does not count it.
+    ///
+    /// # Linux source concept
+    /// `vma_merge_extend()`.
+    pub(crate) fn extend_by(&mut self, vma: &Arc<Vma<B>>, draft: Draft<B>) -> Arc<Vma<B>> {
+        let right = self.tree.get(draft.range.end).cloned();
+        if let Some(right) = &right {
+            self.freeze(right);
+        }
+        let right = match merge::decide(Some(vma), &draft, right.as_deref()) {
+            Join::Both => right,
+            Join::Neither | Join::Left | Join::Right => None,
+        };
+        self.join(Some(vma.clone()), &draft, right)
+    }
+
     /// Makes one VMA of `left`, the draft and `right`, which all fit.
     fn join(
         &mut self,
@@ -231,7 +251,7 @@ impl<B: Backing, W: PageWork<B>> Change<'_, B, W> {
     ///
     /// # Errors
     /// `NOMEM` at the limit of VMAs.
-    pub(crate) fn split(&mut self, vma: &Arc<Vma<B>>, at: Vpn) -> Result<(Arc<Vma<B>>, Arc<Vma<B>>), Errno> {
+    pub(crate) fn split(&mut self, vma: &Arc<Vma<B>>, at: Vpn) -> Result<Halves<B>, Errno> {
         if self.tree.len() >= self.book.limits.vmas {
             return Err(Errno::NOMEM);
         }
@@ -239,7 +259,7 @@ impl<B: Backing, W: PageWork<B>> Change<'_, B, W> {
     }
 
     /// [`split`](Self::split) without the limit, for a part that goes away at once.
-    pub(crate) fn split_unchecked(&mut self, vma: &Arc<Vma<B>>, at: Vpn) -> (Arc<Vma<B>>, Arc<Vma<B>>) {
+    pub(crate) fn split_unchecked(&mut self, vma: &Arc<Vma<B>>, at: Vpn) -> Halves<B> {
         self.freeze(vma);
         let left = vma.clipped(VpnRange::new(vma.range.start, at));
         let right = vma.clipped(VpnRange::new(at, vma.range.end));
@@ -286,7 +306,7 @@ impl<B: Backing, W: PageWork<B>> Change<'_, B, W> {
     }
 
     /// Splits at both ends of `range`, and refuses if something in it is sealed.
-    fn isolate(&mut self, range: VpnRange) -> Result<(), Errno> {
+    pub(crate) fn isolate(&mut self, range: VpnRange) -> Result<(), Errno> {
         if let Some(first) = self.tree.get(range.start).cloned()
             && first.range.start < range.start
         {

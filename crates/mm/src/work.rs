@@ -5,7 +5,8 @@ use alloc::sync::Arc;
 use foliant_units::{Errno, Vpn, VpnRange};
 
 use crate::book::Usage;
-use crate::vma::{Backing, Vma};
+use crate::flags::VmFlags;
+use crate::vma::{Backing, Mapping, Vma};
 
 /// Why translations of a range are dropped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,6 +47,12 @@ pub enum Treatment {
 /// frozen, so that no fault runs on them. [`treat`](PageWork::treat) is called
 /// with the VMA held as for a fault, and no more.
 pub trait PageWork<B: Backing> {
+    /// Makes the object of a `MAP_SHARED|MAP_ANONYMOUS` mapping of `pages`.
+    ///
+    /// # Errors
+    /// `NOMEM` where the machine does not commit to so much.
+    fn shared_memory(&mut self, pages: u64, flags: VmFlags) -> Result<Arc<Mapping<B>>, Errno>;
+
     /// A VMA enters the space: its object learns that the space shows it.
     ///
     /// # Errors
