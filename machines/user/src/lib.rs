@@ -1,1 +1,3 @@
-//! placeholder
+//! The `user` machine: runs Linux programs on a Linux host without privileges.
+
+pub mod host;

@@ -1,0 +1,23 @@
+//! Host mechanics: stub processes, how they trap, and how they are told what to do.
+
+mod control;
+mod error;
+mod filter;
+mod frame;
+mod layout;
+mod notify;
+mod op;
+mod stub;
+mod stubs;
+mod sys;
+mod zygote;
+
+pub use control::Control;
+pub use error::{HostError, StartError};
+pub use frame::{FrameLayout, REGISTER_COUNT, RIP, Reason, blank, is_machine_address};
+pub use layout::{AREA_END, OPS_MAX, SLOTS, STUB_BASE, Slot};
+pub use notify::{Answered, Call, CallId};
+pub use op::{Cause, Op, Rights};
+pub use stubs::{Event, Stubs, fork_ops, thread_ops};
+pub use sys::{kill, map_shared, memfd, random, tgkill};
+pub use zygote::KICK;

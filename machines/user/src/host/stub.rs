@@ -1,0 +1,235 @@
+//! The code that lives in guest address spaces.
+//!
+//! It is the only thing there that the host's kernel lets make system calls,
+//! and it makes those that the supervisor lists. Guest code can jump anywhere
+//! in it with any registers, so nothing here believes a register that the
+//! guest could have set:
+//!
+//! * The answer to a trap call carries, in RAX, a secret (48 bits, made anew
+//!   for every machine) and the number of the thread's slot. The list of
+//!   operations is found through that number, in pages that the guest cannot
+//!   write; the stack is not used.
+//! * The filter lets an operation through only with the secret in argument
+//!   bits that the kernel ignores. It is in registers from the answer until the
+//!   registers are cleared before the return to the guest, never in memory.
+//! * All signals are blocked meanwhile in a genuine handler, so that no signal
+//!   frame stores those registers. [`super::guard`] has the case of a guest
+//!   that jumped to the trap call with signals open.
+//!
+//! ```text
+//! RBX next record   R12 records left   R13 secret for R8   R14 secret for RDX/R10   R15 slot
+//! ```
+
+use core::arch::global_asm;
+
+use super::layout::{CONTROL_BASE, SLOT_SHIFT, STUB_BASE};
+use super::op::{FAILED, TRAP_NR};
+
+global_asm!(
+    ".pushsection .text.foliant_stub,\"ax\",@progbits",
+    ".balign 4096",
+    ".globl foliant_stub_begin",
+    "foliant_stub_begin:",
+    // The handler of every signal: RDI signal, RSI siginfo, RDX ucontext.
+    ".globl foliant_stub_handler_bases",
+    "foliant_stub_handler_bases:",
+    "rdfsbase r10",
+    "rdgsbase r8",
+    ".globl foliant_stub_handler",
+    "foliant_stub_handler:",
+    "mov eax, {trap_nr}",
+    "21:",
+    "syscall",
+    ".globl foliant_stub_trap",
+    "foliant_stub_trap:",
+    // The answer: secret (48 bits), slot (16 bits).
+    "movzx r15d, ax",
+    "shl r15, {slot_shift}",
+    "movabs rcx, {control}",
+    "add r15, rcx",
+    "mov r13, rax",
+    "shr r13, 32",
+    "shl r13, 32",
+    "mov r14, rax",
+    "shr r14, 16",
+    "shl r14, 48",
+    "lea rbx, [r15 + 64]",
+    "mov r12d, dword ptr [r15]",
+    ".globl foliant_stub_loop",
+    "foliant_stub_loop:",
+    "test r12d, r12d",
+    "jz 25f",
+    "mov rax, [rbx]",
+    "mov rdi, [rbx + 8]",
+    "mov rsi, [rbx + 16]",
+    "mov rdx, [rbx + 24]",
+    "mov r10, [rbx + 32]",
+    "mov r8, [rbx + 40]",
+    "mov r9, [rbx + 48]",
+    "cmp eax, {trap_nr}",
+    "je 21b",
+    // Bit 63: made before there is a filter, and its fourth argument counts.
+    "test rax, rax",
+    "js 24f",
+    "or r8, r13",
+    "cmp eax, {mmap}",
+    "je 23f",
+    "or r10, r14",
+    "jmp 24f",
+    "23:",
+    "or rdx, r14",
+    "24:",
+    "syscall",
+    ".globl foliant_stub_op",
+    "foliant_stub_op:",
+    "cmp rax, -4096",
+    "ja 26f",
+    // What only a clone's child does is left out where the result is not 0.
+    "mov ecx, dword ptr [rbx + 56]",
+    "test rax, rax",
+    "mov eax, 0",
+    "cmovz ecx, eax",
+    "inc ecx",
+    "sub r12d, ecx",
+    "shl rcx, 6",
+    "add rbx, rcx",
+    "jmp foliant_stub_loop",
+    "25:",
+    "mov rsp, [r15 + 8]",
+    "xor ebx, ebx",
+    "xor ecx, ecx",
+    "xor edx, edx",
+    "xor esi, esi",
+    "xor edi, edi",
+    "xor ebp, ebp",
+    "xor r8d, r8d",
+    "xor r9d, r9d",
+    "xor r10d, r10d",
+    "xor r11d, r11d",
+    "xor r12d, r12d",
+    "xor r13d, r13d",
+    "xor r14d, r14d",
+    "xor r15d, r15d",
+    "mov eax, {sigreturn}",
+    "syscall",
+    ".globl foliant_stub_return",
+    "foliant_stub_return:",
+    "ud2",
+    "26:",
+    "mov edi, {failed}",
+    "mov rsi, rbx",
+    "mov rdx, rax",
+    "mov eax, {trap_nr}",
+    "jmp 21b",
+    // Entry of the process that becomes the zygote, at another address: map
+    // this page and slot 0 as told by the four words that the supervisor
+    // put behind the code (secrets, the code page's offset, the address of the
+    // loop), go on in the list of slot 0.
+    ".globl foliant_stub_entry",
+    "foliant_stub_entry:",
+    "mov eax, {mmap}",
+    "movabs rdi, {base}",
+    "mov esi, 4096",
+    "mov edx, 5",
+    "mov r10d, 0x11",
+    "mov r8d, 1",
+    "mov r9, [rip + foliant_stub_end + 16]",
+    "syscall",
+    "cmp rax, -4096",
+    "ja 27f",
+    "mov eax, {mmap}",
+    "movabs rdi, {control}",
+    "mov esi, 4096",
+    "mov edx, 1",
+    "mov r10d, 0x11",
+    "mov r8d, 1",
+    "xor r9d, r9d",
+    "syscall",
+    "cmp rax, -4096",
+    "ja 27f",
+    "mov r13, [rip + foliant_stub_end]",
+    "mov r14, [rip + foliant_stub_end + 8]",
+    "movabs r15, {control}",
+    "lea rbx, [r15 + 64]",
+    "mov r12d, dword ptr [r15]",
+    "jmp qword ptr [rip + foliant_stub_end + 24]",
+    "27:",
+    "mov edi, 125",
+    "mov eax, {exit_group}",
+    "syscall",
+    "ud2",
+    ".balign 8",
+    ".globl foliant_stub_end",
+    "foliant_stub_end:",
+    ".popsection",
+    trap_nr = const TRAP_NR,
+    failed = const FAILED,
+    slot_shift = const SLOT_SHIFT,
+    control = const CONTROL_BASE,
+    base = const STUB_BASE,
+    mmap = const libc::SYS_mmap,
+    sigreturn = const libc::SYS_rt_sigreturn,
+    exit_group = const libc::SYS_exit_group,
+);
+
+unsafe extern "C" {
+    static foliant_stub_begin: u8;
+    static foliant_stub_handler_bases: u8;
+    static foliant_stub_handler: u8;
+    static foliant_stub_trap: u8;
+    static foliant_stub_loop: u8;
+    static foliant_stub_op: u8;
+    static foliant_stub_return: u8;
+    static foliant_stub_entry: u8;
+    static foliant_stub_end: u8;
+}
+
+/// The stub's bytes, to be copied into the page that guests execute.
+pub fn code() -> &'static [u8] {
+    // SAFETY: the symbols bound one piece of this program's text.
+    unsafe { core::slice::from_raw_parts(&raw const foliant_stub_begin, offset(&raw const foliant_stub_end) as usize) }
+}
+
+/// Addresses inside guests that the filter and the signal actions name.
+#[derive(Clone, Copy, Debug)]
+pub struct Entries {
+    /// Behind the trap call.
+    pub trap: u64,
+    /// Behind the operations' call.
+    pub op: u64,
+    /// Behind the return from a signal.
+    pub sigreturn: u64,
+    /// The signal handler that also reports the bases of FS and GS.
+    pub handler_bases: u64,
+    /// The signal handler of processors whose user code cannot read them.
+    pub handler: u64,
+    /// The list of operations.
+    pub list: u64,
+    /// Offset of the zygote's first instruction.
+    pub start: u64,
+}
+
+impl Entries {
+    /// Reads them off the code.
+    pub fn new() -> Self {
+        Self {
+            trap: STUB_BASE + offset(&raw const foliant_stub_trap),
+            op: STUB_BASE + offset(&raw const foliant_stub_op),
+            sigreturn: STUB_BASE + offset(&raw const foliant_stub_return),
+            handler_bases: STUB_BASE + offset(&raw const foliant_stub_handler_bases),
+            handler: STUB_BASE + offset(&raw const foliant_stub_handler),
+            list: STUB_BASE + offset(&raw const foliant_stub_loop),
+            start: offset(&raw const foliant_stub_entry),
+        }
+    }
+}
+
+impl Default for Entries {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn offset(of: *const u8) -> u64 {
+    of.addr() as u64 - (&raw const foliant_stub_begin).addr() as u64
+}

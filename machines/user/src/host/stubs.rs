@@ -1,0 +1,210 @@
+//! The supervisor's hold on all stub processes.
+
+use std::os::fd::OwnedFd;
+use std::sync::Mutex;
+
+use super::control::Control;
+use super::error::{HostError, StartError};
+use super::filter::Secret;
+use super::frame::{self, FrameLayout, REGISTER_COUNT, RIP};
+use super::layout::{OPS_MAX, Slot};
+use super::notify::{Answered, Call, CallId, Listener};
+use super::op::{Cause, Op};
+use super::stub::Entries;
+use super::{sys, zygote};
+
+/// Zygote, listener, control area and the secret.
+pub struct Stubs {
+    control: Control,
+    listener: Listener,
+    secret: Secret,
+    entries: Entries,
+    zygote: i32,
+    frames: FrameLayout,
+    reads_bases: bool,
+    idle: Mutex<Zygote>,
+}
+
+/// What the zygote is at.
+struct Zygote {
+    /// Its trap call, while it waits for an order.
+    waiting: Option<CallId>,
+    /// Slots for which a process is to be made.
+    wanted: Vec<Slot>,
+}
+
+/// What a call means to the machine.
+#[derive(Clone, Copy, Debug)]
+pub enum Event {
+    /// Guest code made a notified call.
+    Guest(Call),
+    /// A thread's stub asks.
+    Stub(Call, Cause),
+    /// The zygote; dealt with already.
+    Zygote,
+}
+
+impl Stubs {
+    /// Starts the zygote for a machine whose RAM is the file `ram`.
+    ///
+    /// # Errors
+    /// Where the host does not allow it.
+    pub fn start(ram: &OwnedFd) -> Result<Self, StartError> {
+        let control = Control::new()?;
+        let mut random = [0; 8];
+        sys::random(&mut random)?;
+        let (secret, entries) = (Secret::new(random), Entries::new());
+        let reads_bases = bases_are_readable();
+        let (zygote, listener) = zygote::start(ram, &control, secret, &entries, reads_bases)?;
+        let listener = Listener::new(listener);
+        let idle = Mutex::new(Zygote { waiting: None, wanted: Vec::new() });
+        // A layout that fits nothing; the first frame replaces it.
+        let frames = FrameLayout::unknown();
+        let mut this = Self { control, listener, secret, entries, zygote, frames, reads_bases, idle };
+        this.frames = this.first_frame()?;
+        Ok(this)
+    }
+
+    /// Has a process fault, to see where the host puts its frame.
+    fn first_frame(&self) -> Result<FrameLayout, StartError> {
+        let died = |what: &str| StartError::StubDied(what.to_owned());
+        let slot = self.control.take().ok_or_else(|| died("no slot"))?;
+        self.spawn(slot);
+        let mut process = None;
+        let layout = loop {
+            match self.next_event()? {
+                Some(Event::Stub(call, Cause::Born(_))) => {
+                    process = Some(call.thread);
+                    let frame = frame::blank(&self.control, slot, &[0; REGISTER_COUNT]);
+                    self.resume(slot, call.id, &[Op::unmap_slot(Slot::ZYGOTE)], frame);
+                }
+                Some(Event::Stub(call, Cause::Signal(_))) => {
+                    break FrameLayout::learn(&self.control, slot, call.args[2]);
+                }
+                Some(Event::Zygote) | None => {}
+                Some(other) => return Err(died(&format!("unexpected {other:?}"))),
+            }
+        };
+        if let Some(process) = process {
+            sys::kill(process);
+            // SAFETY: no status is asked for.
+            unsafe { libc::waitpid(process, core::ptr::null_mut(), 0) };
+        }
+        self.control.give_back(slot);
+        layout.ok_or_else(|| died("a signal frame of unknown shape"))
+    }
+
+    /// The control area.
+    pub fn control(&self) -> &Control {
+        &self.control
+    }
+
+    /// Where frames lie.
+    pub fn frames(&self) -> &FrameLayout {
+        &self.frames
+    }
+
+    /// Process number, and process group, of the zygote.
+    pub fn zygote(&self) -> i32 {
+        self.zygote
+    }
+
+    /// The bases of FS and GS in a signal's trap call, if the processor lets
+    /// user code read them.
+    pub fn bases(&self, call: &Call) -> Option<(u64, u64)> {
+        self.reads_bases.then_some((call.args[3], call.args[4]))
+    }
+
+    /// Waits for the next call.
+    ///
+    /// # Errors
+    /// The host's, for good.
+    pub fn next_event(&self) -> Result<Option<Event>, HostError> {
+        let Some(call) = self.listener.receive()? else { return Ok(None) };
+        if call.ip != self.entries.trap {
+            return Ok(Some(Event::Guest(call)));
+        }
+        if call.thread == self.zygote {
+            self.zygote_waits(call);
+            return Ok(Some(Event::Zygote));
+        }
+        Ok(Some(Event::Stub(call, Cause::of(&call.args))))
+    }
+
+    /// Answers a guest's notified call.
+    pub fn answer(&self, id: CallId, value: u64) -> Answered {
+        self.listener.answer(id, value)
+    }
+
+    /// Answers a trap call: `ops`, then the registers of the frame at `frame`.
+    /// With no operations the secret stays here.
+    pub fn resume(&self, slot: Slot, id: CallId, ops: &[Op], frame: u64) -> Answered {
+        debug_assert!(ops.len() <= OPS_MAX, "one page of operations");
+        self.control.order(slot, ops, frame);
+        let answer = if ops.is_empty() { u64::from(slot.0) } else { self.secret.answer(slot.0) };
+        self.listener.answer(id, answer)
+    }
+
+    /// Asks for a process whose one thread has `slot`; its first call is
+    /// [`Cause::Born`].
+    pub fn spawn(&self, slot: Slot) {
+        let mut idle = self.idle.lock().unwrap_or_else(|poison| poison.into_inner());
+        idle.wanted.push(slot);
+        self.order_zygote(&mut idle);
+    }
+
+    fn zygote_waits(&self, call: Call) {
+        let mut idle = self.idle.lock().unwrap_or_else(|poison| poison.into_inner());
+        if let Cause::Failed { .. } = Cause::of(&call.args) {
+            // A fork that failed: the host is short of processes. The order
+            // comes again; the machine's own limits keep this rare.
+            std::thread::yield_now();
+        }
+        idle.waiting = Some(call.id);
+        self.order_zygote(&mut idle);
+    }
+
+    fn order_zygote(&self, idle: &mut Zygote) {
+        if idle.wanted.is_empty() {
+            return;
+        }
+        let Some(call) = idle.waiting.take() else { return };
+        let Some(slot) = idle.wanted.pop() else { return };
+        let mut ops = fork_ops(slot).to_vec();
+        ops.push(Op::ready());
+        self.resume(Slot::ZYGOTE, call, &ops, 0);
+    }
+}
+
+/// Operations by which a stub makes a process whose one thread has `slot`.
+/// The child still shows the slots of its maker; it gives them up in the answer
+/// to its first call, when it no longer reads its operations there.
+pub fn fork_ops(slot: Slot) -> [Op; 6] {
+    let child = [Op::map_ops(slot), Op::map_stack(slot), Op::signal_stack(slot), Op::die_with_parent()];
+    let [ops, stack, signal_stack, die] = child;
+    [Op::fork(child.len() as u64 + 1), ops, stack, signal_stack, die, Op::born(slot)]
+}
+
+/// Operations by which a stub makes a thread that has `slot`.
+pub fn thread_ops(slot: Slot) -> [Op; 5] {
+    [Op::map_ops(slot), Op::map_stack(slot), Op::thread(2), Op::signal_stack(slot), Op::born(slot)]
+}
+
+/// Whether user code may use RDFSBASE: bit 1 of AT_HWCAP2.
+fn bases_are_readable() -> bool {
+    // SAFETY: reads a word that the host's kernel gave the process.
+    unsafe { libc::getauxval(libc::AT_HWCAP2) & 2 != 0 }
+}
+
+impl Drop for Stubs {
+    fn drop(&mut self) {
+        // The zygote leads the group that all stub processes are in.
+        // SAFETY: no memory is involved.
+        unsafe {
+            libc::kill(-self.zygote, libc::SIGKILL);
+            while libc::waitpid(-self.zygote, core::ptr::null_mut(), libc::__WALL) > 0 {}
+        }
+    }
+}
+
+const _: () = assert!(RIP < REGISTER_COUNT, "the instruction pointer is a register of the frame");
