@@ -7,7 +7,9 @@
 
 use std::arch::global_asm;
 
-use foliant_user::host::{Cause, Event, Op, REGISTER_COUNT, RIP, Rights, Slot, Stubs, blank, map_shared, memfd};
+use foliant_user::host::{
+    Cause, Event, Op, REGISTER_COUNT, RIP, Rights, Slot, Stubs, blank, map_shared, memfd,
+};
 
 const CODE: u64 = 0x40_0000;
 const DATA: u64 = 0x50_0000;
@@ -78,11 +80,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let slot = stubs.control().take().ok_or("no slot")?;
     stubs.spawn(slot);
-    let names =
-        ["notified call (getpid)", "call by signal (brk)", "fault, 1 page a mapping", "fault, 16 pages a mapping"];
+    let names = [
+        "notified call (getpid)",
+        "call by signal (brk)",
+        "fault, 1 page a mapping",
+        "fault, 16 pages a mapping",
+    ];
     let mut names = names.into_iter();
     let mut batch = 1;
-    let writable = Rights { write: true, execute: false };
+    let writable = Rights {
+        write: true,
+        execute: false,
+    };
     let frame = stubs.frames().address(slot);
     loop {
         match stubs.next_event()? {
@@ -95,8 +104,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 registers[RIP] = CODE;
                 registers[7] = DATA;
                 let at = blank(stubs.control(), slot, &registers);
-                let code = Rights { write: false, execute: true };
-                let ops = [Op::unmap_slot(Slot::ZYGOTE), Op::map_ram(CODE, 4096, 0, code), Op::map_ram(DATA, 0x8000, 0x10000, writable)];
+                let code = Rights {
+                    write: false,
+                    execute: true,
+                };
+                let ops = [
+                    Op::unmap_slot(Slot::ZYGOTE),
+                    Op::map_ram(CODE, 4096, 0, code),
+                    Op::map_ram(DATA, 0x8000, 0x10000, writable),
+                ];
                 stubs.resume(slot, call.id, &ops, at);
             }
             Some(Event::Stub(call, Cause::Signal(libc::SIGSEGV))) => {
@@ -111,7 +127,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 let mut ops = vec![];
                 if nr == 1000 {
                     // SAFETY: the samples lie inside RAM, and their writer waits.
-                    let samples = unsafe { core::slice::from_raw_parts(view.add(0x10000).cast::<u64>(), 2000) };
+                    let samples =
+                        unsafe { core::slice::from_raw_parts(view.add(0x10000).cast::<u64>(), 2000) };
                     if report(names.next().unwrap_or("?"), samples) == "fault, 16 pages a mapping" {
                         return Ok(());
                     }
@@ -132,6 +149,9 @@ fn report<'a>(name: &'a str, samples: &[u64]) -> &'a str {
     let mut samples = samples.to_vec();
     samples.sort_unstable();
     let mean = samples.iter().sum::<u64>() / samples.len() as u64;
-    println!("{name:30} median {:7}  mean {mean:7}  p99 {:7}", samples[1000], samples[1980]);
+    println!(
+        "{name:30} median {:7}  mean {mean:7}  p99 {:7}",
+        samples[1000], samples[1980]
+    );
     name
 }

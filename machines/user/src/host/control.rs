@@ -52,7 +52,11 @@ impl Control {
 
     /// Takes an unused slot, emptied of what its last thread left.
     pub fn take(&self) -> Option<Slot> {
-        let slot = self.free.lock().unwrap_or_else(|poison| poison.into_inner()).pop()?;
+        let slot = self
+            .free
+            .lock()
+            .unwrap_or_else(|poison| poison.into_inner())
+            .pop()?;
         for at in (0..SLOT_SIZE).step_by(8) {
             self.word(slot, at).store(0, Ordering::Relaxed);
         }
@@ -62,14 +66,18 @@ impl Control {
 
     /// Gives a slot back; no process maps it any more.
     pub fn give_back(&self, slot: Slot) {
-        self.free.lock().unwrap_or_else(|poison| poison.into_inner()).push(slot);
+        self.free
+            .lock()
+            .unwrap_or_else(|poison| poison.into_inner())
+            .push(slot);
     }
 
     /// Writes the `stack_t` that the slot's thread installs.
     pub(super) fn prepare(&self, slot: Slot) {
         self.word(slot, STACK_T).store(slot.stack(), Ordering::Relaxed);
         self.word(slot, STACK_T + 8).store(0, Ordering::Relaxed);
-        self.word(slot, STACK_T + 16).store(Slot::STACK_SIZE, Ordering::Relaxed);
+        self.word(slot, STACK_T + 16)
+            .store(Slot::STACK_SIZE, Ordering::Relaxed);
     }
 
     /// Writes what a slot's thread does next: operations, then a return to the

@@ -15,7 +15,12 @@ pub struct HostError {
 impl HostError {
     /// The failure of `call` that `errno` tells of.
     pub fn last(call: &'static str) -> Self {
-        Self { call, errno: std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO) }
+        Self {
+            call,
+            errno: std::io::Error::last_os_error()
+                .raw_os_error()
+                .unwrap_or(libc::EIO),
+        }
     }
 }
 
@@ -32,7 +37,9 @@ pub enum StartError {
     )]
     NoListener(HostError),
     /// A filter that forbids what stubs do, or a listener above ours.
-    #[error("the stub process died while it was set up ({0}); is a seccomp filter of a container in the way?")]
+    #[error(
+        "the stub process died while it was set up ({0}); is a seccomp filter of a container in the way?"
+    )]
     StubDied(String),
     /// Any other host call.
     #[error(transparent)]

@@ -21,27 +21,30 @@ use super::stub::Entries;
 /// The random number that tells the supervisor's operations from a guest's
 /// attempts. 48 bits; a wrong guess is death.
 #[derive(Clone, Copy)]
-pub struct Secret {
+pub(super) struct Secret {
     high: u32,
     low: u16,
 }
 
 impl Secret {
     /// Takes the secret from 8 random bytes.
-    pub fn new(random: [u8; 8]) -> Self {
+    pub(super) fn new(random: [u8; 8]) -> Self {
         let [a, b, c, d, e, f, ..] = random;
         // The top bit stays clear, so that no answer to a trap call looks like
         // one of the kernel's restart codes.
-        Self { high: u32::from_le_bytes([a, b, c, d & 0x7f]), low: u16::from_le_bytes([e, f]) }
+        Self {
+            high: u32::from_le_bytes([a, b, c, d & 0x7f]),
+            low: u16::from_le_bytes([e, f]),
+        }
     }
 
     /// The answer to a trap call of the thread in `slot`.
-    pub fn answer(self, slot: u16) -> u64 {
+    pub(super) fn answer(self, slot: u16) -> u64 {
         u64::from(self.high) << 32 | u64::from(self.low) << 16 | u64::from(slot)
     }
 
     /// What operations carry in R8, and in RDX (mmap) or R10 (others).
-    pub fn masks(self) -> [u64; 2] {
+    pub(super) fn masks(self) -> [u64; 2] {
         [u64::from(self.high) << 32, u64::from(self.low) << 48]
     }
 }
@@ -117,10 +120,15 @@ const X32: u32 = 0x4000_0000;
 const NUMBERS: u32 = 512;
 
 /// One instruction of the filter's machine.
-pub type Instruction = libc::sock_filter;
+pub(super) type Instruction = libc::sock_filter;
 
 fn step(code: u16, k: u32) -> Instruction {
-    Instruction { code, jt: 0, jf: 0, k }
+    Instruction {
+        code,
+        jt: 0,
+        jf: 0,
+        k,
+    }
 }
 
 fn done(action: u32) -> Instruction {
@@ -129,31 +137,59 @@ fn done(action: u32) -> Instruction {
 
 /// Goes on if the loaded word is `k`, otherwise dies.
 fn must_be(k: u32) -> [Instruction; 2] {
-    [Instruction { code: EQUAL, jt: 1, jf: 0, k }, done(libc::SECCOMP_RET_KILL_PROCESS)]
+    [
+        Instruction {
+            code: EQUAL,
+            jt: 1,
+            jf: 0,
+            k,
+        },
+        done(libc::SECCOMP_RET_KILL_PROCESS),
+    ]
 }
 
 /// `then` if the loaded word is `k`, otherwise what follows it.
 fn if_equal(k: u32, then: Vec<Instruction>) -> Vec<Instruction> {
     let over = u8::try_from(then.len()).unwrap_or(u8::MAX);
-    let mut out = vec![Instruction { code: EQUAL, jt: 0, jf: over, k }];
+    let mut out = vec![Instruction {
+        code: EQUAL,
+        jt: 0,
+        jf: over,
+        k,
+    }];
     out.extend(then);
     out
 }
 
 /// The whole program.
-pub fn program(secret: Secret, entries: &Entries) -> Vec<Instruction> {
+pub(super) fn program(secret: Secret, entries: &Entries) -> Vec<Instruction> {
     let stub = from_the_area(secret, entries);
     let mut out = vec![
         step(LOAD, ARCH),
-        Instruction { code: EQUAL, jt: 1, jf: 0, k: AUDIT_ARCH_X86_64 },
+        Instruction {
+            code: EQUAL,
+            jt: 1,
+            jf: 0,
+            k: AUDIT_ARCH_X86_64,
+        },
         done(libc::SECCOMP_RET_TRAP),
         step(LOAD, IP_HIGH),
     ];
     // Guest code is everything outside [STUB_BASE, end of the upper half).
     let over = u8::try_from(stub.len()).unwrap_or(u8::MAX);
-    out.push(Instruction { code: EQUAL, jt: 0, jf: over + 2, k: (STUB_BASE >> 32) as u32 });
+    out.push(Instruction {
+        code: EQUAL,
+        jt: 0,
+        jf: over + 2,
+        k: (STUB_BASE >> 32) as u32,
+    });
     out.push(step(LOAD, IP_LOW));
-    out.push(Instruction { code: AT_LEAST, jt: 0, jf: over, k: STUB_BASE as u32 });
+    out.push(Instruction {
+        code: AT_LEAST,
+        jt: 0,
+        jf: over,
+        k: STUB_BASE as u32,
+    });
     out.extend(stub);
     out.push(step(LOAD, NR));
     out.extend(decide(&by_number(), libc::SECCOMP_RET_TRAP));
@@ -204,12 +240,16 @@ fn operation(secret: Secret) -> Vec<Instruction> {
 fn by_number() -> Vec<(u32, u32)> {
     let mut runs: Vec<(u32, u32)> = Vec::new();
     for nr in 0..=NUMBERS {
-        let action = if is_notified(nr) { libc::SECCOMP_RET_USER_NOTIF } else { libc::SECCOMP_RET_TRAP };
+        let action = if is_notified(nr) {
+            libc::SECCOMP_RET_USER_NOTIF
+        } else {
+            libc::SECCOMP_RET_TRAP
+        };
         if runs.last().is_none_or(|&(_, last)| last != action) {
             runs.push((nr, action));
         }
     }
-    debug_assert!(NUMBERS < X32, "x32 numbers fall into the last run");
+    const { assert!(NUMBERS < X32, "x32 numbers fall into the last run") };
     runs
 }
 
@@ -225,7 +265,12 @@ fn decide(runs: &[(u32, u32)], before: u32) -> Vec<Instruction> {
             let lower = decide(&runs[..middle], before);
             let upper = decide(&runs[middle + 1..], action);
             let over = u8::try_from(lower.len()).unwrap_or(u8::MAX);
-            let mut out = vec![Instruction { code: AT_LEAST, jt: over, jf: 0, k: start }];
+            let mut out = vec![Instruction {
+                code: AT_LEAST,
+                jt: over,
+                jf: 0,
+                k: start,
+            }];
             out.extend(lower);
             out.extend(upper);
             out
@@ -272,7 +317,10 @@ mod tests {
     const MUNMAP: u64 = libc::SYS_munmap as u64;
 
     fn setup() -> (Vec<Instruction>, Entries, [u64; 2]) {
-        let (secret, entries) = (Secret::new([0x12, 0x34, 0x56, 0xf8, 0x9a, 0xbc, 0, 0]), Entries::new());
+        let (secret, entries) = (
+            Secret::new([0x12, 0x34, 0x56, 0xf8, 0x9a, 0xbc, 0, 0]),
+            Entries::new(),
+        );
         (program(secret, &entries), entries, secret.masks())
     }
 
@@ -282,7 +330,11 @@ mod tests {
         for ip in [0, 0x40_1000, STUB_BASE - 1, 0xffff_ffff_ff60_0000] {
             for nr in (0..1100).chain([u64::from(X32), u64::from(X32) + 9, u64::from(u32::MAX)]) {
                 let wanted = if is_notified(nr as u32) { NOTIFY } else { TRAP };
-                assert_eq!(run(&program, &call(nr, ip, [u64::MAX; 6])), wanted, "{nr} at {ip:#x}");
+                assert_eq!(
+                    run(&program, &call(nr, ip, [u64::MAX; 6])),
+                    wanted,
+                    "{nr} at {ip:#x}"
+                );
             }
         }
     }
@@ -300,23 +352,44 @@ mod tests {
     #[test]
     fn an_operation_needs_both_halves_of_the_secret() {
         let (program, entries, [high, low]) = setup();
-        assert_eq!(run(&program, &call(MMAP, entries.op, [0, 0, 3 | low, 0x11, high, 0])), ALLOW);
-        assert_eq!(run(&program, &call(MUNMAP, entries.op, [0, 0, 0, low, high, 0])), ALLOW);
+        assert_eq!(
+            run(&program, &call(MMAP, entries.op, [0, 0, 3 | low, 0x11, high, 0])),
+            ALLOW
+        );
+        assert_eq!(
+            run(&program, &call(MUNMAP, entries.op, [0, 0, 0, low, high, 0])),
+            ALLOW
+        );
         for (rdx, r10, r8) in [(0, 0, 0), (low, low, 0), (0, 0, high), (low ^ 1 << 63, low, high)] {
-            assert_eq!(run(&program, &call(MMAP, entries.op, [0, 0, rdx, r10, r8, 0])), KILL);
+            assert_eq!(
+                run(&program, &call(MMAP, entries.op, [0, 0, rdx, r10, r8, 0])),
+                KILL
+            );
         }
         for (rdx, r10, r8) in [(low, 0, high), (0, low, 0), (0, low, high ^ 1 << 32)] {
-            assert_eq!(run(&program, &call(MUNMAP, entries.op, [0, 0, rdx, r10, r8, 0])), KILL);
+            assert_eq!(
+                run(&program, &call(MUNMAP, entries.op, [0, 0, rdx, r10, r8, 0])),
+                KILL
+            );
         }
         for nr in [0, 1, 2, 59, 62, 101, 257, 310] {
-            assert_eq!(run(&program, &call(nr, entries.op, [0, 0, low, low, high, 0])), KILL, "{nr}");
+            assert_eq!(
+                run(&program, &call(nr, entries.op, [0, 0, low, low, high, 0])),
+                KILL,
+                "{nr}"
+            );
         }
     }
 
     #[test]
     fn the_rest_of_the_area_is_deadly() {
         let (program, entries, [high, low]) = setup();
-        for ip in [STUB_BASE, entries.trap + 1, entries.op - 1, STUB_BASE + 0x1000_0000] {
+        for ip in [
+            STUB_BASE,
+            entries.trap + 1,
+            entries.op - 1,
+            STUB_BASE + 0x1000_0000,
+        ] {
             assert_eq!(run(&program, &call(MMAP, ip, [0, 0, low, low, high, 0])), KILL);
         }
         assert_eq!(run(&program, &call(TRAP_NR, entries.trap, [0; 6])), NOTIFY);

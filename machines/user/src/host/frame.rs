@@ -66,7 +66,12 @@ pub struct Reason {
 impl FrameLayout {
     /// A layout for the time before the first frame.
     pub(super) const fn unknown() -> Self {
-        Self { frame: BLANK_FRAME, xstate: 0, xsize: 0, xfeatures: 0 }
+        Self {
+            frame: BLANK_FRAME,
+            xstate: 0,
+            xsize: 0,
+            xfeatures: 0,
+        }
     }
 
     /// Learns the layout from a frame that the kernel just wrote.
@@ -83,9 +88,18 @@ impl FrameLayout {
         // The software-reserved bytes: magic, size with trailer, features, size.
         let word = |at| control.word(slot, xstate + at).load(Ordering::Relaxed);
         let has_xstate = word(464) as u32 == 0x4650_5853;
-        let (xsize, xfeatures) = if has_xstate { (word(480) as u32 as usize, word(472)) } else { (512, 3) };
+        let (xsize, xfeatures) = if has_xstate {
+            (word(480) as u32 as usize, word(472))
+        } else {
+            (512, 3)
+        };
         let fits = xsize >= 512 && xsize as u64 + 4 <= SLOT_SIZE - xstate;
-        fits.then_some(Self { frame, xstate, xsize, xfeatures })
+        fits.then_some(Self {
+            frame,
+            xstate,
+            xsize,
+            xfeatures,
+        })
     }
 
     /// The `ucontext` that a genuine frame in `slot` has.
@@ -141,7 +155,9 @@ impl FrameLayout {
     /// Copies the extended state into `out`, of the layout's size.
     pub fn xstate(&self, control: &Control, slot: Slot, out: &mut [u8]) {
         for (at, chunk) in out.chunks_mut(8).enumerate() {
-            let word = control.word(slot, self.xstate + 8 * at as u64).load(Ordering::Relaxed);
+            let word = control
+                .word(slot, self.xstate + 8 * at as u64)
+                .load(Ordering::Relaxed);
             chunk.copy_from_slice(&word.to_le_bytes()[..chunk.len()]);
         }
     }
@@ -179,7 +195,9 @@ pub fn is_machine_address(at: u64) -> bool {
 
 fn store_registers(control: &Control, slot: Slot, frame: u64, registers: &[u64; REGISTER_COUNT]) {
     for (i, &value) in registers.iter().enumerate() {
-        control.word(slot, frame + REGISTERS + 8 * i as u64).store(value, Ordering::Relaxed);
+        control
+            .word(slot, frame + REGISTERS + 8 * i as u64)
+            .store(value, Ordering::Relaxed);
     }
 }
 
@@ -197,7 +215,11 @@ fn seal(control: &Control, slot: Slot, frame: u64, fpstate: u64) {
 fn store_half(word: &AtomicU64, lower: bool, value: u32) {
     let old = word.load(Ordering::Relaxed);
     let value = u64::from(value);
-    let new = if lower { old & !0xffff_ffff | value } else { old & 0xffff_ffff | value << 32 };
+    let new = if lower {
+        old & !0xffff_ffff | value
+    } else {
+        old & 0xffff_ffff | value << 32
+    };
     word.store(new, Ordering::Relaxed);
 }
 
@@ -209,8 +231,19 @@ mod tests {
     fn a_frame_that_is_nowhere_is_not_believed() {
         let control = Control::new().expect("a control file");
         let slot = Slot(3);
-        for ucontext in [0, 8, slot.address(), slot.address() + 12, slot.address() + SLOT_SIZE, u64::MAX] {
-            assert_eq!(FrameLayout::learn(&control, slot, ucontext), None, "{ucontext:#x}");
+        for ucontext in [
+            0,
+            8,
+            slot.address(),
+            slot.address() + 12,
+            slot.address() + SLOT_SIZE,
+            u64::MAX,
+        ] {
+            assert_eq!(
+                FrameLayout::learn(&control, slot, ucontext),
+                None,
+                "{ucontext:#x}"
+            );
         }
     }
 }

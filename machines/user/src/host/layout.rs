@@ -1,8 +1,8 @@
 //! Where the machine's own pages lie in a guest's address space.
 //!
-//! One area at the top of the 47-bit space belongs to the machine; the guest's
-//! kernel ends its address spaces below it, so a guest mapping there fails as
-//! one beyond the end of the space does.
+//! One area belongs to the machine: half a gibibyte, 16 TiB below the top,
+//! where neither Linux's layouts nor the shadows of sanitizers lie. Nothing of
+//! the guest is ever shown there; to its kernel the area is a hole.
 //!
 //! ```text
 //! STUB_BASE      one page of code, read and execute
@@ -12,22 +12,24 @@
 //!   +0x1000        the signal stack, readable and writable
 //! ```
 
-/// End of what a guest may map, and the address of the stub's code page.
-pub const STUB_BASE: u64 = 0x7fff_e000_0000;
+/// Start of the area, and address of the stub's code page.
+pub const STUB_BASE: u64 = 0x6fff_e000_0000;
 /// Address of slot 0.
-pub const CONTROL_BASE: u64 = 0x7fff_e800_0000;
+pub(super) const CONTROL_BASE: u64 = 0x6fff_e800_0000;
 /// End of the area.
-pub const AREA_END: u64 = 0x7fff_ffff_f000;
+pub const AREA_END: u64 = 0x7000_0000_0000;
+/// End of user addresses with four levels.
+pub const USER_END: u64 = 0x7fff_ffff_f000;
 /// log2 of a slot's size.
-pub const SLOT_SHIFT: u32 = 15;
+pub(super) const SLOT_SHIFT: u32 = 15;
 /// Bytes of a slot.
-pub const SLOT_SIZE: u64 = 1 << SLOT_SHIFT;
+pub(super) const SLOT_SIZE: u64 = 1 << SLOT_SHIFT;
 /// Bytes of a slot that hold operations.
-pub const OPS_SIZE: u64 = 0x1000;
+pub(super) const OPS_SIZE: u64 = 0x1000;
 /// How many slots there are; the zygote has number 0.
 pub const SLOTS: u16 = 8192;
 /// Bytes before the first operation.
-pub const OPS_HEADER: usize = 64;
+pub(super) const OPS_HEADER: usize = 64;
 /// Operations that fit in one reply.
 pub const OPS_MAX: usize = (OPS_SIZE as usize - OPS_HEADER) / size_of::<super::op::Op>();
 
@@ -58,5 +60,11 @@ impl Slot {
     pub const STACK_SIZE: u64 = SLOT_SIZE - OPS_SIZE;
 }
 
-const _: () = assert!(CONTROL_BASE + ((SLOTS as u64) << SLOT_SHIFT) < AREA_END, "the slots fit in the area");
-const _: () = assert!(STUB_BASE >> 32 == AREA_END >> 32, "the filter compares the upper half once");
+const _: () = assert!(
+    CONTROL_BASE + ((SLOTS as u64) << SLOT_SHIFT) < AREA_END,
+    "the slots fit in the area"
+);
+const _: () = assert!(
+    STUB_BASE >> 32 == (AREA_END - 1) >> 32,
+    "the filter compares the upper half once"
+);

@@ -15,7 +15,7 @@ mod zygote;
 pub use control::Control;
 pub use error::{HostError, StartError};
 pub use frame::{FrameLayout, REGISTER_COUNT, RIP, Reason, blank, is_machine_address};
-pub use layout::{AREA_END, OPS_MAX, SLOTS, STUB_BASE, Slot};
+pub use layout::{AREA_END, OPS_MAX, SLOTS, STUB_BASE, Slot, USER_END};
 pub use notify::{Answered, Call, CallId};
 pub use op::{Cause, Op, Rights};
 pub use stubs::{Event, Stubs, fork_ops, thread_ops};

@@ -66,12 +66,12 @@ pub enum Answered {
 
 /// The receiving end.
 #[derive(Debug)]
-pub struct Listener(OwnedFd);
+pub(super) struct Listener(OwnedFd);
 
 impl Listener {
     /// Takes the descriptor that the filter's installation returned, and asks
     /// for wake-ups on the caller's CPU where the host knows them (6.6).
-    pub fn new(fd: OwnedFd) -> Self {
+    pub(super) fn new(fd: OwnedFd) -> Self {
         // SAFETY: the ioctl takes a number; where it is unknown, wake-ups are
         // plain and all else is the same.
         unsafe { libc::ioctl(fd.as_raw_fd(), SET_FLAGS, SYNC_WAKE_UP) };
@@ -83,7 +83,7 @@ impl Listener {
     ///
     /// # Errors
     /// Host errors that will not go away.
-    pub fn receive(&self) -> Result<Option<Call>, HostError> {
+    pub(super) fn receive(&self) -> Result<Option<Call>, HostError> {
         let mut raw = RawNotification::default();
         // SAFETY: `raw` is what the kernel writes, zeroed as it demands.
         let result = unsafe { libc::ioctl(self.0.as_raw_fd(), RECEIVE, &raw mut raw) };
@@ -101,10 +101,19 @@ impl Listener {
     }
 
     /// Answers a call with `value`, which the thread finds in RAX.
-    pub fn answer(&self, id: CallId, value: u64) -> Answered {
-        let mut raw = RawResponse { id: id.0, value: value as i64, error: 0, flags: 0 };
+    pub(super) fn answer(&self, id: CallId, value: u64) -> Answered {
+        let mut raw = RawResponse {
+            id: id.0,
+            value: value as i64,
+            error: 0,
+            flags: 0,
+        };
         // SAFETY: `raw` is what the kernel reads.
         let result = unsafe { libc::ioctl(self.0.as_raw_fd(), SEND, &raw mut raw) };
-        if result == 0 { Answered::Delivered } else { Answered::Lost }
+        if result == 0 {
+            Answered::Delivered
+        } else {
+            Answered::Lost
+        }
     }
 }

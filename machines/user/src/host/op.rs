@@ -3,11 +3,11 @@
 use super::layout::{OPS_SIZE, SLOT_SIZE, Slot};
 
 /// Descriptor of RAM in every stub process.
-pub const RAM_FD: u64 = 0;
+pub(super) const RAM_FD: u64 = 0;
 /// Descriptor of the control file in every stub process.
-pub const CONTROL_FD: u64 = 1;
+pub(super) const CONTROL_FD: u64 = 1;
 /// "Number" of the call by which a stub asks the supervisor what to do.
-pub const TRAP_NR: u64 = 0x3ff;
+pub(super) const TRAP_NR: u64 = 0x3ff;
 
 /// A record of the list that the stub works through; its layout is known to
 /// the stub's code.
@@ -72,21 +72,31 @@ impl Cause {
             signal @ 1..=64 => Self::Signal(signal as i32),
             BORN => Self::Born(args[1]),
             READY => Self::Ready,
-            FAILED => Self::Failed { record: args[1], errno: (args[2] as i64).wrapping_neg() as i32 },
+            FAILED => Self::Failed {
+                record: args[1],
+                errno: (args[2] as i64).wrapping_neg() as i32,
+            },
             _ => Self::Nonsense,
         }
     }
 }
 
 const fn op(nr: libc::c_long, args: [u64; 6]) -> Op {
-    Op { nr: nr as u64, args, skip: 0 }
+    Op {
+        nr: nr as u64,
+        args,
+        skip: 0,
+    }
 }
 
 impl Op {
     /// Shows `len` bytes of RAM from `offset` at `at`, replacing what is there.
     pub const fn map_ram(at: u64, len: u64, offset: u64, rights: Rights) -> Self {
         let flags = libc::MAP_SHARED | libc::MAP_FIXED | libc::MAP_POPULATE;
-        op(libc::SYS_mmap, [at, len, rights.prot(), flags as u64, RAM_FD, offset])
+        op(
+            libc::SYS_mmap,
+            [at, len, rights.prot(), flags as u64, RAM_FD, offset],
+        )
     }
 
     /// Takes away what is mapped in a range.
@@ -96,14 +106,27 @@ impl Op {
 
     /// Takes the right to write away.
     pub const fn write_protect(at: u64, len: u64, execute: bool) -> Self {
-        let rights = Rights { write: false, execute };
+        let rights = Rights {
+            write: false,
+            execute,
+        };
         op(libc::SYS_mprotect, [at, len, rights.prot(), 0, 0, 0])
     }
 
     /// Shows a slot's operations, read-only.
     pub const fn map_ops(slot: Slot) -> Self {
         let flags = (libc::MAP_SHARED | libc::MAP_FIXED) as u64;
-        op(libc::SYS_mmap, [slot.address(), OPS_SIZE, libc::PROT_READ as u64, flags, CONTROL_FD, slot.offset()])
+        op(
+            libc::SYS_mmap,
+            [
+                slot.address(),
+                OPS_SIZE,
+                libc::PROT_READ as u64,
+                flags,
+                CONTROL_FD,
+                slot.offset(),
+            ],
+        )
     }
 
     /// Shows a slot's signal stack.
@@ -111,7 +134,10 @@ impl Op {
         let flags = (libc::MAP_SHARED | libc::MAP_FIXED) as u64;
         let prot = (libc::PROT_READ | libc::PROT_WRITE) as u64;
         let offset = slot.offset() + OPS_SIZE;
-        op(libc::SYS_mmap, [slot.stack(), Slot::STACK_SIZE, prot, flags, CONTROL_FD, offset])
+        op(
+            libc::SYS_mmap,
+            [slot.stack(), Slot::STACK_SIZE, prot, flags, CONTROL_FD, offset],
+        )
     }
 
     /// Takes a slot out of the space.
@@ -123,7 +149,10 @@ impl Op {
     /// space; the next `child` records are the child's.
     pub const fn fork(child: u64) -> Self {
         let flags = (libc::CLONE_PARENT | libc::CLONE_FILES | libc::CLONE_FS) as u64;
-        Self { skip: child, ..op(libc::SYS_clone, [flags, 0, 0, 0, 0, 0]) }
+        Self {
+            skip: child,
+            ..op(libc::SYS_clone, [flags, 0, 0, 0, 0, 0])
+        }
     }
 
     /// A new thread of this process; the next `child` records are the child's.
@@ -134,7 +163,10 @@ impl Op {
             | libc::CLONE_SIGHAND
             | libc::CLONE_THREAD
             | libc::CLONE_SYSVSEM;
-        Self { skip: child, ..op(libc::SYS_clone, [flags as u64, 0, 0, 0, 0, 0]) }
+        Self {
+            skip: child,
+            ..op(libc::SYS_clone, [flags as u64, 0, 0, 0, 0, 0])
+        }
     }
 
     /// Makes `slot`'s stack the thread's signal stack; the `stack_t` lies in
@@ -145,7 +177,10 @@ impl Op {
 
     /// Dies with the supervisor.
     pub const fn die_with_parent() -> Self {
-        op(libc::SYS_prctl, [libc::PR_SET_PDEATHSIG as u64, libc::SIGKILL as u64, 0, 0, 0, 0])
+        op(
+            libc::SYS_prctl,
+            [libc::PR_SET_PDEATHSIG as u64, libc::SIGKILL as u64, 0, 0, 0, 0],
+        )
     }
 
     /// Sets the base of FS.
@@ -165,17 +200,29 @@ impl Op {
 
     /// Asks the supervisor: a new thread reports that it is there.
     pub const fn born(slot: Slot) -> Self {
-        Self { nr: TRAP_NR, args: [BORN, slot.0 as u64, 0, 0, 0, 0], skip: 0 }
+        Self {
+            nr: TRAP_NR,
+            args: [BORN, slot.0 as u64, 0, 0, 0, 0],
+            skip: 0,
+        }
     }
 
     /// Asks the supervisor: the zygote is ready for another order.
     pub const fn ready() -> Self {
-        Self { nr: TRAP_NR, args: [READY, 0, 0, 0, 0, 0], skip: 0 }
+        Self {
+            nr: TRAP_NR,
+            args: [READY, 0, 0, 0, 0, 0],
+            skip: 0,
+        }
     }
 
     /// Any call, without the secret: for the time before the filter.
     pub(super) const fn plain(nr: libc::c_long, args: [u64; 6]) -> Self {
-        Self { nr: nr as u64 | 1 << 63, args, skip: 0 }
+        Self {
+            nr: nr as u64 | 1 << 63,
+            args,
+            skip: 0,
+        }
     }
 
     /// Any call; for the list that makes a fresh process a zygote.

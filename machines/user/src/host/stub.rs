@@ -185,14 +185,19 @@ unsafe extern "C" {
 }
 
 /// The stub's bytes, to be copied into the page that guests execute.
-pub fn code() -> &'static [u8] {
+pub(super) fn code() -> &'static [u8] {
     // SAFETY: the symbols bound one piece of this program's text.
-    unsafe { core::slice::from_raw_parts(&raw const foliant_stub_begin, offset(&raw const foliant_stub_end) as usize) }
+    unsafe {
+        core::slice::from_raw_parts(
+            &raw const foliant_stub_begin,
+            offset(&raw const foliant_stub_end) as usize,
+        )
+    }
 }
 
 /// Addresses inside guests that the filter and the signal actions name.
 #[derive(Clone, Copy, Debug)]
-pub struct Entries {
+pub(super) struct Entries {
     /// Behind the trap call.
     pub trap: u64,
     /// Behind the operations' call.
@@ -211,7 +216,7 @@ pub struct Entries {
 
 impl Entries {
     /// Reads them off the code.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             trap: STUB_BASE + offset(&raw const foliant_stub_trap),
             op: STUB_BASE + offset(&raw const foliant_stub_op),

@@ -57,10 +57,22 @@ impl Stubs {
         let reads_bases = bases_are_readable();
         let (zygote, listener) = zygote::start(ram, &control, secret, &entries, reads_bases)?;
         let listener = Listener::new(listener);
-        let idle = Mutex::new(Zygote { waiting: None, wanted: Vec::new() });
+        let idle = Mutex::new(Zygote {
+            waiting: None,
+            wanted: Vec::new(),
+        });
         // A layout that fits nothing; the first frame replaces it.
         let frames = FrameLayout::unknown();
-        let mut this = Self { control, listener, secret, entries, zygote, frames, reads_bases, idle };
+        let mut this = Self {
+            control,
+            listener,
+            secret,
+            entries,
+            zygote,
+            frames,
+            reads_bases,
+            idle,
+        };
         this.frames = this.first_frame()?;
         Ok(this)
     }
@@ -120,7 +132,9 @@ impl Stubs {
     /// # Errors
     /// The host's, for good.
     pub fn next_event(&self) -> Result<Option<Event>, HostError> {
-        let Some(call) = self.listener.receive()? else { return Ok(None) };
+        let Some(call) = self.listener.receive()? else {
+            return Ok(None);
+        };
         if call.ip != self.entries.trap {
             return Ok(Some(Event::Guest(call)));
         }
@@ -141,7 +155,11 @@ impl Stubs {
     pub fn resume(&self, slot: Slot, id: CallId, ops: &[Op], frame: u64) -> Answered {
         debug_assert!(ops.len() <= OPS_MAX, "one page of operations");
         self.control.order(slot, ops, frame);
-        let answer = if ops.is_empty() { u64::from(slot.0) } else { self.secret.answer(slot.0) };
+        let answer = if ops.is_empty() {
+            u64::from(slot.0)
+        } else {
+            self.secret.answer(slot.0)
+        };
         self.listener.answer(id, answer)
     }
 
@@ -180,14 +198,32 @@ impl Stubs {
 /// The child still shows the slots of its maker; it gives them up in the answer
 /// to its first call, when it no longer reads its operations there.
 pub fn fork_ops(slot: Slot) -> [Op; 6] {
-    let child = [Op::map_ops(slot), Op::map_stack(slot), Op::signal_stack(slot), Op::die_with_parent()];
+    let child = [
+        Op::map_ops(slot),
+        Op::map_stack(slot),
+        Op::signal_stack(slot),
+        Op::die_with_parent(),
+    ];
     let [ops, stack, signal_stack, die] = child;
-    [Op::fork(child.len() as u64 + 1), ops, stack, signal_stack, die, Op::born(slot)]
+    [
+        Op::fork(child.len() as u64 + 1),
+        ops,
+        stack,
+        signal_stack,
+        die,
+        Op::born(slot),
+    ]
 }
 
 /// Operations by which a stub makes a thread that has `slot`.
 pub fn thread_ops(slot: Slot) -> [Op; 5] {
-    [Op::map_ops(slot), Op::map_stack(slot), Op::thread(2), Op::signal_stack(slot), Op::born(slot)]
+    [
+        Op::map_ops(slot),
+        Op::map_stack(slot),
+        Op::thread(2),
+        Op::signal_stack(slot),
+        Op::born(slot),
+    ]
 }
 
 /// Whether user code may use RDFSBASE: bit 1 of AT_HWCAP2.
@@ -207,4 +243,7 @@ impl Drop for Stubs {
     }
 }
 
-const _: () = assert!(RIP < REGISTER_COUNT, "the instruction pointer is a register of the frame");
+const _: () = assert!(
+    RIP < REGISTER_COUNT,
+    "the instruction pointer is a register of the frame"
+);

@@ -5,25 +5,36 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use super::error::HostError;
 
 /// Turns -1 into the error it stands for.
-pub fn check(call: &'static str, result: impl Into<i64>) -> Result<i64, HostError> {
+pub(super) fn check(call: &'static str, result: impl Into<i64>) -> Result<i64, HostError> {
     let result = result.into();
-    if result < 0 { Err(HostError::last(call)) } else { Ok(result) }
+    if result < 0 {
+        Err(HostError::last(call))
+    } else {
+        Ok(result)
+    }
 }
 
 /// An anonymous file of `size` bytes.
 pub fn memfd(name: &core::ffi::CStr, size: u64, flags: u32) -> Result<OwnedFd, HostError> {
     // SAFETY: the name is a C string.
-    let fd = check("memfd_create", unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC | flags) })?;
+    let fd = check("memfd_create", unsafe {
+        libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC | flags)
+    })?;
     // SAFETY: the descriptor is new and nobody else's.
     let fd = unsafe { OwnedFd::from_raw_fd(fd as RawFd) };
     // SAFETY: no memory is involved.
-    check("ftruncate", unsafe { libc::ftruncate(fd.as_raw_fd(), size as i64) })?;
+    check("ftruncate", unsafe {
+        libc::ftruncate(fd.as_raw_fd(), size as i64)
+    })?;
     Ok(fd)
 }
 
 /// Maps a whole file, shared, readable and writable, not inherited by forks.
 pub fn map_shared(fd: &OwnedFd, size: usize) -> Result<core::ptr::NonNull<u8>, HostError> {
-    let (prot, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_NORESERVE);
+    let (prot, flags) = (
+        libc::PROT_READ | libc::PROT_WRITE,
+        libc::MAP_SHARED | libc::MAP_NORESERVE,
+    );
     // SAFETY: a new mapping at an address of the kernel's choice.
     let at = unsafe { libc::mmap(core::ptr::null_mut(), size, prot, flags, fd.as_raw_fd(), 0) };
     if at == libc::MAP_FAILED {
@@ -31,7 +42,10 @@ pub fn map_shared(fd: &OwnedFd, size: usize) -> Result<core::ptr::NonNull<u8>, H
     }
     // SAFETY: the range was just mapped; the advice changes only forks.
     check("madvise", unsafe { libc::madvise(at, size, libc::MADV_DONTFORK) })?;
-    core::ptr::NonNull::new(at.cast()).ok_or(HostError { call: "mmap", errno: libc::ENOMEM })
+    core::ptr::NonNull::new(at.cast()).ok_or(HostError {
+        call: "mmap",
+        errno: libc::ENOMEM,
+    })
 }
 
 /// Bytes of the host's random source.
@@ -52,7 +66,10 @@ pub fn random(out: &mut [u8]) -> Result<(), HostError> {
 /// Sends a signal to one thread.
 pub fn tgkill(process: i32, thread: i32, signal: i32) -> Result<(), HostError> {
     // SAFETY: no memory is involved.
-    check("tgkill", unsafe { libc::syscall(libc::SYS_tgkill, process, thread, signal) }).map(drop)
+    check("tgkill", unsafe {
+        libc::syscall(libc::SYS_tgkill, process, thread, signal)
+    })
+    .map(drop)
 }
 
 /// Kills a process.

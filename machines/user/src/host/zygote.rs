@@ -13,7 +13,7 @@ use foliant_units::PAGE_SIZE;
 use super::control::{CODE_OFFSET, Control};
 use super::error::{HostError, StartError};
 use super::filter::{self, Secret};
-use super::layout::{AREA_END, CONTROL_BASE, SLOT_SIZE, STUB_BASE, Slot};
+use super::layout::{CONTROL_BASE, SLOT_SIZE, STUB_BASE, Slot, USER_END};
 use super::op::Op;
 use super::stub::{self, Entries};
 use super::sys::{self, check};
@@ -21,8 +21,15 @@ use super::sys::{self, check};
 /// The signal by which the supervisor brings a thread in.
 pub const KICK: i32 = libc::SIGUSR2;
 
-const SIGNALS: [i32; 7] =
-    [libc::SIGSYS, libc::SIGSEGV, libc::SIGBUS, libc::SIGTRAP, libc::SIGILL, libc::SIGFPE, KICK];
+const SIGNALS: [i32; 7] = [
+    libc::SIGSYS,
+    libc::SIGSEGV,
+    libc::SIGBUS,
+    libc::SIGTRAP,
+    libc::SIGILL,
+    libc::SIGFPE,
+    KICK,
+];
 
 /// Where the image lies; far from the addresses that its list maps.
 const IMAGE_BASE: u64 = 0x40_0000;
@@ -36,7 +43,7 @@ const LISTENER_FD: RawFd = 3;
 ///
 /// # Errors
 /// Where the host does not allow it.
-pub fn start(
+pub(super) fn start(
     ram: &OwnedFd,
     control: &Control,
     secret: Secret,
@@ -48,7 +55,10 @@ pub fn start(
     control.order(Slot::ZYGOTE, &ops, 0);
     let file = write_image(&image)?;
     let [ours, theirs] = socket_pair()?;
-    let process = spawn(&file, [ram.as_raw_fd(), control.fd().as_raw_fd(), theirs.as_raw_fd()])?;
+    let process = spawn(
+        &file,
+        [ram.as_raw_fd(), control.fd().as_raw_fd(), theirs.as_raw_fd()],
+    )?;
     drop(theirs);
     match receive_fd(&ours)? {
         Some(listener) => Ok((process, listener)),
@@ -80,7 +90,8 @@ impl Data {
     /// Appends words and returns the address at which the process finds them.
     fn words(&mut self, words: &[u64]) -> u64 {
         let at = IMAGE_BASE + self.image.len() as u64;
-        self.image.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+        self.image
+            .extend(words.iter().flat_map(|word| word.to_le_bytes()));
         at
     }
 }
@@ -88,18 +99,28 @@ impl Data {
 fn first_operations(data: &mut Data, secret: Secret, entries: &Entries, read_bases: bool) -> Vec<Op> {
     let all = data.words(&[u64::MAX]);
     let mut ops = vec![
-        Op::plain(libc::SYS_rt_sigprocmask, [libc::SIG_SETMASK as u64, all, 0, 8, 0, 0]),
+        Op::plain(
+            libc::SYS_rt_sigprocmask,
+            [libc::SIG_SETMASK as u64, all, 0, 8, 0, 0],
+        ),
         Op::map_stack(Slot::ZYGOTE),
         Op::signal_stack(Slot::ZYGOTE),
         Op::die_with_parent(),
     ];
 
-    let handler = if read_bases { entries.handler_bases } else { entries.handler };
+    let handler = if read_bases {
+        entries.handler_bases
+    } else {
+        entries.handler
+    };
     let restorer = 0x0400_0000;
     let flags = (libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART | restorer) as u64;
     let action = data.words(&[handler, flags, entries.sigreturn, u64::MAX]);
     for signal in SIGNALS {
-        ops.push(Op::plain(libc::SYS_rt_sigaction, [signal as u64, action, 0, 8, 0, 0]));
+        ops.push(Op::plain(
+            libc::SYS_rt_sigaction,
+            [signal as u64, action, 0, 8, 0, 0],
+        ));
     }
 
     let program = filter::program(secret, entries);
@@ -108,10 +129,16 @@ fn first_operations(data: &mut Data, secret: Secret, entries: &Entries, read_bas
     let words = data.words(&words);
     let program = data.words(&[count, words]);
     let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
-    ops.push(Op::plain(libc::SYS_seccomp, [libc::SECCOMP_SET_MODE_FILTER as u64, flags, program, 0, 0, 0]));
+    ops.push(Op::plain(
+        libc::SYS_seccomp,
+        [libc::SECCOMP_SET_MODE_FILTER as u64, flags, program, 0, 0, 0],
+    ));
 
     let message = descriptor_message(data);
-    ops.push(Op::raw(libc::SYS_sendmsg, [SOCKET_FD as u64, message, 0, 0, 0, 0]));
+    ops.push(Op::raw(
+        libc::SYS_sendmsg,
+        [SOCKET_FD as u64, message, 0, 0, 0, 0],
+    ));
     ops.push(Op::raw(libc::SYS_close, [LISTENER_FD as u64, 0, 0, 0, 0, 0]));
     ops.push(Op::raw(libc::SYS_close, [SOCKET_FD as u64, 0, 0, 0, 0, 0]));
 
@@ -119,7 +146,7 @@ fn first_operations(data: &mut Data, secret: Secret, entries: &Entries, read_bas
     let slots = CONTROL_BASE + SLOT_SIZE;
     ops.push(Op::unmap(0, STUB_BASE));
     ops.push(Op::unmap(code_end, CONTROL_BASE - code_end));
-    ops.push(Op::unmap(slots, AREA_END - slots));
+    ops.push(Op::unmap(slots, USER_END - slots));
     ops.push(Op::ready());
     ops
 }
@@ -170,7 +197,9 @@ fn socket_pair() -> Result<[OwnedFd; 2], HostError> {
     let mut fds = [0; 2];
     let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC;
     // SAFETY: room for two descriptors.
-    check("socketpair", unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, fds.as_mut_ptr()) })?;
+    check("socketpair", unsafe {
+        libc::socketpair(libc::AF_UNIX, kind, 0, fds.as_mut_ptr())
+    })?;
     // SAFETY: two new descriptors, nobody else's.
     Ok(fds.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }))
 }
@@ -197,7 +226,10 @@ unsafe fn become_stub(image: RawFd, fds: [RawFd; 3]) -> ! {
     unsafe {
         // Out of the terminal's foreground group: its signals are the guest's.
         libc::setsid();
-        let no_core = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        let no_core = libc::rlimit {
+            rlim_cur: 0,
+            rlim_max: 0,
+        };
         libc::setrlimit(libc::RLIMIT_CORE, &raw const no_core);
         libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
         for signal in SIGNALS {
@@ -218,7 +250,14 @@ unsafe fn become_stub(image: RawFd, fds: [RawFd; 3]) -> ! {
         let empty = c"";
         let name = [c"foliant-stub".as_ptr(), core::ptr::null()];
         let flags = libc::AT_EMPTY_PATH;
-        libc::syscall(libc::SYS_execveat, LISTENER_FD, empty.as_ptr(), name.as_ptr(), none.as_ptr(), flags);
+        libc::syscall(
+            libc::SYS_execveat,
+            LISTENER_FD,
+            empty.as_ptr(),
+            name.as_ptr(),
+            none.as_ptr(),
+            flags,
+        );
         libc::_exit(124)
     }
 }
@@ -226,7 +265,10 @@ unsafe fn become_stub(image: RawFd, fds: [RawFd; 3]) -> ! {
 /// The descriptor that the zygote sends, or nothing if it died first.
 fn receive_fd(socket: &OwnedFd) -> Result<Option<OwnedFd>, HostError> {
     let mut byte = 0u8;
-    let mut vector = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+    let mut vector = libc::iovec {
+        iov_base: (&raw mut byte).cast(),
+        iov_len: 1,
+    };
     let mut buffer = [0u64; 4];
     // SAFETY: a message header is a plain structure; zero is a valid one.
     let mut message: libc::msghdr = unsafe { core::mem::zeroed() };
@@ -260,8 +302,16 @@ fn why(process: i32) -> StartError {
 
 /// Installs a harmless filter with a listener in a process of its own.
 fn try_listener() -> Result<(), HostError> {
-    let mut allow = libc::sock_filter { code: 6, jt: 0, jf: 0, k: libc::SECCOMP_RET_ALLOW };
-    let program = libc::sock_fprog { len: 1, filter: &raw mut allow };
+    let mut allow = libc::sock_filter {
+        code: 6,
+        jt: 0,
+        jf: 0,
+        k: libc::SECCOMP_RET_ALLOW,
+    };
+    let program = libc::sock_fprog {
+        len: 1,
+        filter: &raw mut allow,
+    };
     let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
     // SAFETY: the child makes three system calls on values of this frame.
     let child = unsafe { libc::fork() };
@@ -269,7 +319,12 @@ fn try_listener() -> Result<(), HostError> {
         // SAFETY: as above.
         unsafe {
             libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-            let fd = libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program);
+            let fd = libc::syscall(
+                libc::SYS_seccomp,
+                libc::SECCOMP_SET_MODE_FILTER,
+                flags,
+                &raw const program,
+            );
             libc::_exit(if fd < 0 { *libc::__errno_location() } else { 0 })
         }
     }
@@ -279,6 +334,9 @@ fn try_listener() -> Result<(), HostError> {
     check("waitpid", unsafe { libc::waitpid(child, &raw mut status, 0) })?;
     match libc::WEXITSTATUS(status) {
         0 => Ok(()),
-        errno => Err(HostError { call: "seccomp", errno }),
+        errno => Err(HostError {
+            call: "seccomp",
+            errno,
+        }),
     }
 }
