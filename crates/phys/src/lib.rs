@@ -1,1 +1,56 @@
-//! placeholder
+//! Physical memory: boot memory, nodes, zones, frame records and the frame
+//! allocator.
+//!
+//! [`Phys::boot`] turns the firmware's [`MemoryMap`] into a working allocator
+//! that keeps all of its own tables in the RAM it manages.
+//! [`Phys::alloc`] gives a [`Frame`], a counted reference to a folio, whose
+//! bytes are reached through [`Content`] and whose state is in its
+//! [`FrameRecord`].
+//!
+//! ```
+//! use foliant_phys::{AllocRequest, Owner, testing};
+//!
+//! let phys = testing::boot(64);
+//! let frame = phys.alloc(AllocRequest::kernel(Owner::Test).zeroed())?;
+//! frame.content().write(0, b"hello");
+//! drop(frame);
+//! testing::assert_all_free(&phys);
+//! # Ok::<(), foliant_phys::AllocError>(())
+//! ```
+//!
+//! **Invariants.** Every frame of RAM is at any time in exactly one place: free
+//! in the line of its block, in one CPU's ring, part of a folio with
+//! references, or reserved ([`Phys::audit`] checks). Nothing in this crate
+//! sleeps, except in the [`Reclaimer`] that was handed in. `unsafe` is in
+//! `ram.rs`, `content.rs` and the two calls that found them.
+#![no_std]
+
+extern crate alloc as std_alloc;
+
+mod alloc;
+mod audit;
+pub mod boot;
+mod content;
+mod frame;
+mod phys;
+mod poison;
+mod present;
+mod ram;
+mod reclaim;
+mod record;
+mod stats;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod zone;
+
+pub use alloc::{AllocError, AllocRequest, Effort, Event, Fill, Mobility, NodeChoice, OnFailure, Run};
+pub use audit::{Census, Violation};
+pub use boot::{BootError, BootOptions, MemoryMap, NodeId};
+pub use content::{Content, WORDS};
+pub use frame::Frame;
+pub use phys::Phys;
+pub use poison::POISON;
+pub use reclaim::{OomVerdict, Progress, Reclaimer};
+pub use record::{Count, FrameFlags, FrameRecord, Left, Owner};
+pub use stats::{FreeByOrder, MemoryStats, ORDERS, ZoneStats};
+pub use zone::{MAX_NODES, Mark, Watermarks, ZONE_KINDS, Zone, ZoneId, ZoneKind, Zones};

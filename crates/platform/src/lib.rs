@@ -11,6 +11,8 @@ extern crate alloc;
 mod mmu;
 mod platform;
 pub mod sync;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use mmu::{Flush, FlushKind, Mmu};
 pub use platform::{CpuId, Nanos, Platform};

@@ -1,0 +1,148 @@
+//! All blocks of a machine: taking free folios out of their lines and putting
+//! them back.
+
+use foliant_platform::sync::atomic::{AtomicU32, Ordering};
+use foliant_units::{Order, Pfn};
+
+use super::entry::{Batch, Entry};
+use super::hints::{Hints, map_of};
+use super::line::{BLOCK, DoubleFree, Line};
+use super::request::Mobility;
+use super::tag::{Claim, Level, Tag};
+use crate::ram::Table;
+use crate::zone::Zone;
+
+/// The block of a frame.
+pub(crate) const fn block_of(pfn: Pfn) -> usize {
+    (pfn.raw() >> 9) as usize
+}
+
+/// The place of a frame in its block.
+pub(crate) const fn place_of(pfn: Pfn) -> usize {
+    pfn.raw() as usize % BLOCK
+}
+
+/// The frame at a place of a block.
+pub(crate) const fn frame_at(block: usize, place: usize) -> Pfn {
+    Pfn::new((block * BLOCK + place) as u64)
+}
+
+/// The state of all blocks up to the end of RAM.
+#[derive(Debug)]
+pub(crate) struct Blocks {
+    pub(crate) lines: Table<Line>,
+    /// Frames that were used since RAM was zeroed.
+    pub(crate) used: Table<Line>,
+    pub(crate) tags: Table<Tag>,
+    pub(crate) hints: Hints,
+    /// Whether `used` means anything.
+    pub(crate) ram_was_zeroed: bool,
+}
+
+impl Blocks {
+    /// Takes up to `want` folios of at most block size from a block. The
+    /// caller holds its claim.
+    pub(crate) fn take(&self, _: &Claim<'_>, block: usize, order: Order, want: u32, into: &mut Batch) {
+        self.lines[block].claim(order, want, |place| {
+            let fresh = self.ram_was_zeroed && self.used[block].mark(place, order);
+            into.push(Entry::new(frame_at(block, place), fresh));
+        });
+    }
+
+    /// Puts folios of one order back into their lines. Runs that share a word
+    /// go back in one step.
+    pub(crate) fn put(&self, zone: &Zone, entries: &[Entry], order: Order, mut bad: impl FnMut(Pfn)) {
+        if order == Order::ZERO {
+            for run in entries.chunk_by(|one, next| one.pfn().raw() / 64 == next.pfn().raw() / 64) {
+                self.put_frames(zone, run, &mut bad);
+            }
+            return;
+        }
+        for entry in entries {
+            self.put_folio(zone, entry.pfn(), order)
+                .unwrap_or_else(|DoubleFree| bad(entry.pfn()));
+        }
+    }
+
+    /// Puts one folio back.
+    pub(crate) fn put_folio(&self, zone: &Zone, pfn: Pfn, order: Order) -> Result<(), DoubleFree> {
+        let mut result = self.lines[block_of(pfn)].free(place_of(pfn), order);
+        self.refresh(zone, block_of(pfn));
+        if order.frames() > BLOCK as u64 {
+            let second = block_of(pfn) + 1;
+            result = result.and(self.lines[second].free(0, Order::PMD));
+            self.refresh(zone, second);
+        }
+        result
+    }
+
+    /// Frames that all lie in one word.
+    fn put_frames(&self, zone: &Zone, run: &[Entry], bad: &mut impl FnMut(Pfn)) {
+        let block = block_of(run[0].pfn());
+        let word = place_of(run[0].pfn()) / 64;
+        let mut mask = 0;
+        for entry in run {
+            let bit = 1 << (entry.pfn().raw() % 64);
+            if mask & bit != 0 {
+                bad(entry.pfn());
+            }
+            mask |= bit;
+        }
+        if let Err(DoubleFree) = self.lines[block].free_mask(word, mask) {
+            bad(run[0].pfn());
+        }
+        self.refresh(zone, block);
+    }
+
+    /// Moves a block to the map that fits its fullness.
+    pub(crate) fn refresh(&self, zone: &Zone, block: usize) {
+        let tag = &self.tags[block];
+        let (old, new) = (tag.level(), Level::of(self.lines[block].count()));
+        if old != Level::Current && old != new {
+            self.move_level(zone, block, old, new);
+        }
+    }
+
+    /// Moves a block from one level to another, unless someone else was faster.
+    pub(crate) fn move_level(&self, zone: &Zone, block: usize, old: Level, new: Level) -> bool {
+        let tag = &self.tags[block];
+        let mobility = tag.mobility();
+        let moved = tag.move_level(old, new);
+        if moved {
+            self.hints
+                .shift(zone, block, map_of(mobility, old), map_of(mobility, new));
+        }
+        moved
+    }
+
+    /// Gives a block to a mobility. The caller holds its claim.
+    pub(crate) fn retag(&self, _: &Claim<'_>, zone: &Zone, block: usize, mobility: Mobility) {
+        let tag = &self.tags[block];
+        let before = tag.mobility();
+        if before != mobility {
+            let level = tag.set_mobility(mobility);
+            self.hints
+                .shift(zone, block, map_of(before, level), map_of(mobility, level));
+        }
+    }
+
+    /// Makes a block the one that `current` names, hidden from others.
+    pub(crate) fn adopt_current(&self, zone: &Zone, block: usize, current: &AtomicU32) {
+        let level = self.tags[block].level();
+        if level != Level::Current && self.move_level(zone, block, level, Level::Current) {
+            current.store(block as u32 + 1, Ordering::Relaxed);
+        }
+    }
+
+    /// Shows the block that `current` names to others again.
+    pub(crate) fn release_current(&self, zone: &Zone, current: &AtomicU32) {
+        let Some(block) = current.load(Ordering::Relaxed).checked_sub(1) else {
+            return;
+        };
+        current.store(0, Ordering::Relaxed);
+        let level = Level::of(self.lines[block as usize].count());
+        self.move_level(zone, block as usize, Level::Current, level);
+        // Frames may have come back in between, unseen because of the level.
+        self.refresh(zone, block as usize);
+    }
+}

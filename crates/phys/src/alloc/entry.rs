@@ -1,0 +1,74 @@
+//! A free folio on its way between lines, rings and callers.
+
+use foliant_units::Pfn;
+
+/// Set if the frames have not been used since the machine's RAM was zeroed.
+const FRESH: u32 = 1 << 31;
+
+/// Frame numbers fit in 31 bits (8 TiB), which leaves one for freshness.
+pub(crate) const PFN_LIMIT: u64 = FRESH as u64;
+
+/// The first frame of a free folio, and whether it is known to be zero.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Entry(u32);
+
+impl Entry {
+    pub(crate) const fn new(pfn: Pfn, fresh: bool) -> Self {
+        Self(pfn.raw() as u32 | if fresh { FRESH } else { 0 })
+    }
+
+    pub(crate) const fn pfn(self) -> Pfn {
+        Pfn::new((self.0 & !FRESH) as u64)
+    }
+
+    pub(crate) const fn is_fresh(self) -> bool {
+        self.0 & FRESH != 0
+    }
+
+    pub(crate) const fn raw(self) -> u32 {
+        self.0
+    }
+
+    pub(crate) const fn from_raw(raw: u32) -> Self {
+        Self(raw)
+    }
+}
+
+/// How many folios travel at once.
+pub(crate) const BATCH: usize = 64;
+
+/// Folios of one order on their way.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    entries: [Entry; BATCH],
+    len: usize,
+}
+
+impl Batch {
+    pub(crate) const fn new() -> Self {
+        Self {
+            entries: [Entry(0); BATCH],
+            len: 0,
+        }
+    }
+
+    pub(crate) fn push(&mut self, entry: Entry) {
+        debug_assert!(self.len < BATCH, "a batch holds {BATCH} folios");
+        if let Some(slot) = self.entries.get_mut(self.len) {
+            *slot = entry;
+            self.len += 1;
+        }
+    }
+
+    pub(crate) fn as_slice(&self) -> &[Entry] {
+        &self.entries[..self.len]
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}

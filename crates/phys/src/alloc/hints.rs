@@ -1,0 +1,98 @@
+//! Where to look for free frames.
+
+use core::ops::Range;
+
+use foliant_platform::sync::atomic::{AtomicU64, Ordering};
+
+use super::request::Mobility;
+use super::tag::Level;
+use crate::ram::{Blank, Table};
+use crate::zone::Zone;
+
+/// How many maps there are: four levels for each mobility, and one of whole blocks.
+pub(crate) const HINT_MAPS: usize = 13;
+
+/// One word of a map: 64 blocks.
+#[derive(Debug, Default)]
+pub(crate) struct HintWord(AtomicU64);
+
+// SAFETY: an atomic whose zero is its default; no destructor.
+unsafe impl Blank for HintWord {}
+
+/// Which map a block of this mobility and level stands in.
+pub(crate) fn map_of(mobility: Mobility, level: Level) -> Option<usize> {
+    match level {
+        Level::Full | Level::Current => None,
+        Level::Whole => Some(HINT_MAPS - 1),
+        Level::Dust | Level::Low | Level::Mid | Level::High => {
+            Some(mobility.index() * 4 + level as usize - Level::Dust as usize)
+        }
+    }
+}
+
+/// Maps of blocks by mobility and fullness, one bit a block.
+///
+/// Hints only: a bit may be missing or too many for a moment, and whoever
+/// follows one looks at the block itself. Before the allocator gives up it
+/// visits every block, so a lost hint costs time and no memory.
+#[derive(Debug)]
+pub(crate) struct Hints {
+    words: Table<HintWord>,
+    per_map: usize,
+}
+
+impl Hints {
+    /// Words needed for `blocks` blocks.
+    pub(crate) const fn words(blocks: usize) -> usize {
+        blocks.div_ceil(64) * HINT_MAPS
+    }
+
+    pub(crate) fn new(words: Table<HintWord>) -> Self {
+        let per_map = words.len() / HINT_MAPS;
+        Self { words, per_map }
+    }
+
+    /// Takes a block out of one map and puts it into another.
+    pub(crate) fn shift(&self, zone: &Zone, block: usize, from: Option<usize>, to: Option<usize>) {
+        let bit = 1 << (block % 64);
+        if let Some(map) = from
+            && self.word(map, block).fetch_and(!bit, Ordering::Relaxed) & bit != 0
+        {
+            zone.hinted[map].fetch_sub(1, Ordering::Relaxed);
+        }
+        if let Some(map) = to
+            && self.word(map, block).fetch_or(bit, Ordering::Relaxed) & bit == 0
+        {
+            zone.hinted[map].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Puts a run of blocks into a map, at boot.
+    pub(crate) fn fill(&self, zone: &Zone, map: usize, blocks: Range<usize>) {
+        for block in blocks {
+            self.shift(zone, block, None, Some(map));
+        }
+    }
+
+    /// The first block of a map at or after `from`, inside the zone.
+    pub(crate) fn next(&self, zone: &Zone, map: usize, from: usize) -> Option<usize> {
+        if zone.hinted[map].load(Ordering::Relaxed) <= 0 {
+            return None;
+        }
+        let end = zone.blocks().end;
+        let mut at = from.max(zone.blocks().start);
+        while at < end {
+            let rest = self.word(map, at).load(Ordering::Relaxed) >> (at % 64);
+            if rest != 0 {
+                let block = at + rest.trailing_zeros() as usize;
+                return (block < end).then_some(block);
+            }
+            at = (at / 64 + 1) * 64;
+        }
+        None
+    }
+
+    fn word(&self, map: usize, block: usize) -> &AtomicU64 {
+        &self.words[map * self.per_map + block / 64].0
+    }
+}

@@ -1,0 +1,313 @@
+//! The allocator's ladder: from the CPU's own ring to giving up.
+
+use foliant_platform::Platform;
+use foliant_platform::sync::atomic::{AtomicU32, Ordering};
+use foliant_units::Order;
+
+use super::cpu::CpuGuard;
+use super::entry::{Batch, Entry};
+use super::events::Event;
+use super::request::{AllocError, AllocRequest, Effort, Fill, OnFailure};
+use super::ring::{ring_class, ring_order};
+use super::search::{Found, Want};
+use crate::frame::Frame;
+use crate::phys::Phys;
+use crate::reclaim::{OomVerdict, Progress};
+use crate::zone::watermark::keep_back;
+use crate::zone::{Mark, Zone, ZoneId};
+
+/// Orders above this are not worth killing a program for.
+///
+/// # Linux source concept
+/// `PAGE_ALLOC_COSTLY_ORDER`.
+const COSTLY: u8 = 3;
+
+/// How often reclaim may report progress without the request being served.
+const MAX_ROUNDS: u32 = 16;
+
+/// How thoroughly one step of the ladder looks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Look {
+    /// What must be left in the zone.
+    mark: Mark,
+    /// Whether to visit every block.
+    everywhere: bool,
+}
+
+impl<P: Platform> Phys<P> {
+    /// Allocates one folio; the caller gets the only reference.
+    ///
+    /// # Errors
+    /// [`AllocError::OutOfMemory`] after everything that the request's effort
+    /// allows was tried; [`AllocError::Injected`] if a test asked for it.
+    ///
+    /// # Locking
+    /// None is needed. With an effort that may sleep, the caller must hold no
+    /// spin lock.
+    ///
+    /// # Linux source concept
+    /// `__alloc_frozen_pages_noprof()` and its slow path.
+    pub fn alloc(&self, request: AllocRequest) -> Result<Frame<'_, P>, AllocError> {
+        if self.injector.hits() {
+            return Err(self.failed(&request, AllocError::Injected));
+        }
+        let quick = Look {
+            mark: Mark::Low,
+            everywhere: false,
+        };
+        let entry = match self.attempt(&request, quick) {
+            Some(entry) => entry,
+            None => self
+                .alloc_slowly(&request)
+                .map_err(|error| self.failed(&request, error))?,
+        };
+        Ok(self.hand_out(entry, &request))
+    }
+
+    /// Memory is low: the steps below the watermark, one after the other.
+    #[cold]
+    fn alloc_slowly(&self, request: &AllocRequest) -> Result<Entry, AllocError> {
+        let reclaimer = self.reclaimer();
+        if let Some(reclaimer) = &reclaimer {
+            reclaimer.wake(request);
+        }
+
+        // 1. What is kept back for those who got here.
+        let thorough = Look {
+            mark: Mark::Min,
+            everywhere: true,
+        };
+        if let Some(entry) = self.attempt(request, thorough) {
+            return Ok(entry);
+        }
+        if request.effort == Effort::Reserves {
+            let everything = Look {
+                mark: Mark::None,
+                everywhere: true,
+            };
+            return self.attempt(request, everything).ok_or(AllocError::OutOfMemory);
+        }
+
+        // 2. What lies in rings.
+        self.drain_all();
+        if let Some(entry) = self.attempt(request, thorough) {
+            return Ok(entry);
+        }
+
+        // 3. What others use.
+        let Some(reclaimer) = reclaimer.filter(|_| request.effort.may_sleep()) else {
+            return Err(AllocError::OutOfMemory);
+        };
+        self.count(Event::Stall, 1);
+        for _ in 0..MAX_ROUNDS {
+            let progress = reclaimer.reclaim(request);
+            self.drain_all();
+            if let Some(entry) = self.attempt(request, thorough) {
+                return Ok(entry);
+            }
+            match (progress, request.effort) {
+                (_, Effort::NoRetry) => break,
+                (Progress::Some, _) => {}
+                (Progress::None, Effort::MayReclaim) if request.order.raw() <= COSTLY => {
+                    if reclaimer.out_of_memory(request) == OomVerdict::GiveUp {
+                        break;
+                    }
+                }
+                (Progress::None, _) => break,
+            }
+        }
+        Err(AllocError::OutOfMemory)
+    }
+
+    /// Asks each zone that will do, in order.
+    fn attempt(&self, request: &AllocRequest, look: Look) -> Option<Entry> {
+        let local = self.local_node();
+        let mut zones = self.zones.for_request(request.zone, request.node, local);
+        zones.find_map(|(id, zone)| self.take_from_zone(id, zone, request, look))
+    }
+
+    /// Takes one folio from a zone: from this CPU's ring, or straight from the
+    /// lines where there is no ring or someone is using it.
+    fn take_from_zone(&self, id: ZoneId, zone: &Zone, request: &AllocRequest, look: Look) -> Option<Entry> {
+        let Some(class) = ring_class(request.order) else {
+            return self.take_from_lines(zone, request, look);
+        };
+        let Some(guard) = self.cpus.enter(&self.platform) else {
+            self.shared.add(Event::Busy, 1);
+            return self.take_from_lines(zone, request, look);
+        };
+        self.serve_drain_request(&guard);
+        let entry = guard.set(id).rings[request.mobility.index()][class].pop();
+        let entry = entry.or_else(|| self.refill(&guard, id, zone, request, class, look))?;
+        let counters = guard.counters();
+        counters.add_alone(Event::alloc_from(zone.kind()), request.order.frames());
+        counters.add_alone(Event::Request, 1);
+        Some(entry)
+    }
+
+    /// Fills a ring from the lines and takes the first folio.
+    #[cold]
+    fn refill(
+        &self,
+        guard: &CpuGuard<'_, P>,
+        id: ZoneId,
+        zone: &Zone,
+        request: &AllocRequest,
+        class: usize,
+        look: Look,
+    ) -> Option<Entry> {
+        if !self.is_above(id, zone, request, look.mark) {
+            return None;
+        }
+        let set = guard.set(id);
+        let count = ring_batch(zone, class).min(self.room_above(id, zone, request, look.mark));
+        let want = Want {
+            order: request.order,
+            mobility: request.mobility,
+            count,
+        };
+        let current = Some(&set.current[request.mobility.index()]);
+        let (batch, found) = self.search_lines(zone, want, current, look);
+
+        let counters = guard.counters();
+        counters.add_alone(Event::Refill, 1);
+        counters.add_alone(Event::Fallback, u64::from(found.fallback));
+        counters.add_alone(Event::Steal, u64::from(found.stole));
+        let frames = batch.len() as i64 * request.order.frames() as i64;
+        zone.fold_in(&set.delta, -frames);
+
+        let (first, rest) = batch.as_slice().split_first()?;
+        let ring = &set.rings[request.mobility.index()][class];
+        for &entry in rest {
+            let fits = ring.push(entry);
+            debug_assert!(fits, "a batch is smaller than a ring");
+        }
+        Some(*first)
+    }
+
+    /// Takes one folio from the lines.
+    #[cold]
+    fn take_from_lines(&self, zone: &Zone, request: &AllocRequest, look: Look) -> Option<Entry> {
+        let id = self.zone_id(zone);
+        if !self.is_above(id, zone, request, look.mark) {
+            return None;
+        }
+        let want = Want {
+            order: request.order,
+            mobility: request.mobility,
+            count: 1,
+        };
+        let (batch, found) = self.search_lines(zone, want, None, look);
+        let entry = *batch.as_slice().first()?;
+        zone.free
+            .fetch_sub(request.order.frames() as i64, Ordering::Relaxed);
+        self.shared.add(Event::Fallback, u64::from(found.fallback));
+        self.shared.add(Event::Steal, u64::from(found.stole));
+        self.shared
+            .add(Event::alloc_from(zone.kind()), request.order.frames());
+        self.shared.add(Event::Request, 1);
+        Some(entry)
+    }
+
+    /// Searches the lines with interrupts masked, because claims are taken.
+    fn search_lines(
+        &self,
+        zone: &Zone,
+        want: Want,
+        current: Option<&AtomicU32>,
+        look: Look,
+    ) -> (Batch, Found) {
+        let saved = self.platform.irq_save();
+        let mut batch = Batch::new();
+        let found = self.blocks.search(zone, want, current, &mut batch);
+        if batch.is_empty() && look.everywhere {
+            self.blocks
+                .search_all(zone, Want { count: 1, ..want }, &mut batch);
+        }
+        self.platform.irq_restore(saved);
+        (batch, found)
+    }
+
+    /// Whether the zone would still be above `mark` without this folio.
+    ///
+    /// # Linux source concept
+    /// `__zone_watermark_ok()`, without its search for a large enough block,
+    /// which the attempt itself makes.
+    fn is_above(&self, id: ZoneId, zone: &Zone, request: &AllocRequest, mark: Mark) -> bool {
+        let keep = self.keep(zone, request, mark) as i64;
+        let frames = request.order.frames() as i64;
+        let rough = zone.free.load(Ordering::Relaxed);
+        // Far above the mark, what CPUs have not folded in does not matter.
+        rough - frames >= keep + zone.fold_at * self.cpus.len() as i64
+            || self.free_exactly(id, zone) as i64 - frames >= keep
+    }
+
+    /// How many folios could be taken before the mark is reached, at least one.
+    fn room_above(&self, id: ZoneId, zone: &Zone, request: &AllocRequest, mark: Mark) -> u32 {
+        let keep = self.keep(zone, request, mark) as i64;
+        let rough = zone.free.load(Ordering::Relaxed);
+        let plenty = keep + zone.fold_at * self.cpus.len() as i64 + 64 * request.order.frames() as i64;
+        if rough >= plenty {
+            return u32::MAX;
+        }
+        let room = (self.free_exactly(id, zone) as i64 - keep) >> request.order.raw();
+        room.clamp(1, i64::from(u32::MAX)) as u32
+    }
+
+    fn keep(&self, zone: &Zone, request: &AllocRequest, mark: Mark) -> u64 {
+        let level = zone.marks.at(mark);
+        let kept = match mark {
+            Mark::Min => keep_back(level, request.effort),
+            Mark::None | Mark::Low | Mark::High => level,
+        };
+        let reserve = if mark == Mark::None {
+            0
+        } else {
+            zone.reserve[request.zone.index()]
+        };
+        kept + reserve
+    }
+
+    /// Makes the folio ready for its new owner.
+    fn hand_out(&self, entry: Entry, request: &AllocRequest) -> Frame<'_, P> {
+        let pfn = entry.pfn();
+        self.check_and_unpoison(pfn, request.order);
+        if request.fill == Fill::Zeroes && !entry.is_fresh() {
+            self.zero(pfn, request.order);
+        }
+        self.record(pfn).begin(request.order, request.owner);
+        Frame::new(self, pfn)
+    }
+
+    fn zero(&self, pfn: foliant_units::Pfn, order: Order) {
+        self.count(Event::Zeroed, order.frames());
+        for at in 0..order.frames() {
+            self.content(pfn + at).zero();
+        }
+    }
+
+    #[cold]
+    fn failed(&self, request: &AllocRequest, error: AllocError) -> AllocError {
+        self.count(Event::Request, 1);
+        self.count(Event::Fail, 1);
+        if request.on_failure == OnFailure::Warn {
+            self.count(Event::FailWarn, 1);
+        }
+        error
+    }
+}
+
+/// How many folios a ring of this class takes at once.
+pub(crate) fn ring_batch(zone: &Zone, class: usize) -> u32 {
+    let order = ring_order(class);
+    match order.raw() {
+        0 => zone.batch(),
+        9 => (zone.batch() / 16).max(1),
+        raw => (zone.batch() >> raw).max(1),
+    }
+}
+
+/// How many folios a ring of this class keeps when folios come back.
+pub(crate) fn ring_limit(zone: &Zone, class: usize) -> usize {
+    2 * ring_batch(zone, class) as usize - 1
+}

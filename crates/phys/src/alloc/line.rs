@@ -1,0 +1,274 @@
+//! The bit line of a block: which of its 512 frames are free.
+
+use foliant_platform::sync::atomic::{AtomicU64, Ordering};
+use foliant_units::Order;
+
+use crate::ram::Blank;
+
+/// Frames in a block (a pageblock): 2 MiB.
+pub(crate) const BLOCK: usize = 512;
+const WORDS: usize = BLOCK / 64;
+
+/// The order of a block.
+const WHOLE: u8 = 9;
+
+/// One bit a frame, set while the frame is free; exactly one cache line.
+///
+/// Anybody may set bits, at any time: that is freeing. Bits are cleared only by
+/// the one who holds the block's claim (see [`Tag`](super::tag::Tag)), so what
+/// a claimant sees set stays set until it clears it itself, and multi-word
+/// claims need no retries.
+#[derive(Debug, Default)]
+#[repr(C, align(64))]
+pub(crate) struct Line([AtomicU64; WORDS]);
+
+#[cfg(not(loom))]
+const _: () = assert!(size_of::<Line>() == 64, "one cache line per block");
+
+// SAFETY: atomics whose zero is their default; no destructor.
+unsafe impl Blank for Line {}
+
+/// A frame was free already when it was freed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct DoubleFree;
+
+impl Line {
+    /// Sets the bits of a folio that starts at frame `at` of the block.
+    pub(crate) fn free(&self, at: usize, order: Order) -> Result<(), DoubleFree> {
+        let mut result = Ok(());
+        each_word(at, order, |word, mask| {
+            result = result.and(self.free_mask(word, mask))
+        });
+        result
+    }
+
+    /// Sets some bits of one word.
+    pub(crate) fn free_mask(&self, word: usize, mask: u64) -> Result<(), DoubleFree> {
+        // Release: the claimant must see the frame as its last user left it.
+        let before = self.0[word].fetch_or(mask, Ordering::Release);
+        if before & mask == 0 {
+            Ok(())
+        } else {
+            Err(DoubleFree)
+        }
+    }
+
+    /// Clears up to `want` free folios of `order`, lowest first, and calls
+    /// `taken` with the place of each. The caller holds the block's claim.
+    pub(crate) fn claim(&self, order: Order, want: u32, mut taken: impl FnMut(usize)) {
+        match order.raw() {
+            0..=6 => self.claim_in_words(order, want, taken),
+            raw => {
+                let words = WORDS >> (WHOLE - raw.min(WHOLE));
+                let mut left = want;
+                for first in (0..WORDS).step_by(words) {
+                    let run = &self.0[first..first + words];
+                    if left > 0 && run.iter().all(|word| word.load(Ordering::Relaxed) == u64::MAX) {
+                        for word in run {
+                            // Acquire: pairs with the release of `free_mask`.
+                            word.swap(0, Ordering::Acquire);
+                        }
+                        left -= 1;
+                        taken(first * 64);
+                    }
+                }
+            }
+        }
+    }
+
+    fn claim_in_words(&self, order: Order, want: u32, mut taken: impl FnMut(usize)) {
+        let mut left = want;
+        for (at, word) in self.0.iter().enumerate() {
+            if left == 0 {
+                return;
+            }
+            let mut starts = run_starts(word.load(Ordering::Relaxed), order);
+            let (mut mask, mut picked) = (0, starts);
+            while starts != 0 && left > 0 {
+                mask |= run(starts.trailing_zeros(), order);
+                starts &= starts - 1;
+                left -= 1;
+            }
+            picked &= !starts;
+            if mask == 0 {
+                continue;
+            }
+            // Acquire: pairs with the release of `free_mask`.
+            word.fetch_and(!mask, Ordering::Acquire);
+            while picked != 0 {
+                taken(at * 64 + picked.trailing_zeros() as usize);
+                picked &= picked - 1;
+            }
+        }
+    }
+
+    /// Marks frames in another line of the same block (those never used yet),
+    /// and tells which of them were not marked. The caller holds the claim.
+    pub(crate) fn mark(&self, at: usize, order: Order) -> bool {
+        let mut all_new = true;
+        each_word(at, order, |word, mask| {
+            let before = self.0[word].load(Ordering::Relaxed);
+            all_new &= before & mask == 0;
+            self.0[word].store(before | mask, Ordering::Relaxed);
+        });
+        all_new
+    }
+
+    /// How many frames are free.
+    pub(crate) fn count(&self) -> u32 {
+        self.0
+            .iter()
+            .map(|word| word.load(Ordering::Relaxed).count_ones())
+            .sum()
+    }
+
+    /// Whether the frame at `at` is free.
+    pub(crate) fn is_free(&self, at: usize) -> bool {
+        self.0[at / 64].load(Ordering::Relaxed) >> (at % 64) & 1 == 1
+    }
+
+    /// Adds to `counts` the free folios of each order below a whole block,
+    /// each as large as alignment allows; a whole block counts as one of order 9.
+    pub(crate) fn tally(&self, counts: &mut [u64; 11]) {
+        let words: [u64; WORDS] = core::array::from_fn(|at| self.0[at].load(Ordering::Relaxed));
+        let mut full = [false; WORDS];
+        for (at, &word) in words.iter().enumerate() {
+            full[at] = word == u64::MAX;
+            if !full[at] {
+                tally_word(word, counts);
+            }
+        }
+        tally_runs(&full, counts);
+    }
+}
+
+/// Counts the aligned free runs of a word that is not all free.
+fn tally_word(word: u64, counts: &mut [u64; 11]) {
+    let mut left = word;
+    for raw in (0..6).rev() {
+        let Some(order) = Order::new(raw) else { continue };
+        let mut starts = run_starts(left, order);
+        counts[order.index()] += u64::from(starts.count_ones());
+        while starts != 0 {
+            left &= !run(starts.trailing_zeros(), order);
+            starts &= starts - 1;
+        }
+    }
+}
+
+/// Counts the aligned runs of full words: orders 6 to 9.
+fn tally_runs(full: &[bool], counts: &mut [u64; 11]) {
+    if full.iter().all(|&word| word) {
+        counts[6 + full.len().trailing_zeros() as usize] += 1;
+    } else if full.len() > 1 {
+        let (low, high) = full.split_at(full.len() / 2);
+        tally_runs(low, counts);
+        tally_runs(high, counts);
+    }
+}
+
+/// Calls `visit(word, mask)` for the words of the folio at `at`.
+fn each_word(at: usize, order: Order, mut visit: impl FnMut(usize, u64)) {
+    if order.raw() < 6 {
+        visit(at / 64, run((at % 64) as u32, order));
+        return;
+    }
+    let words = (order.frames() as usize / 64).min(WORDS);
+    for word in at / 64..at / 64 + words {
+        visit(word, u64::MAX);
+    }
+}
+
+/// The bits of a folio of at most 64 frames that starts at `bit`.
+const fn run(bit: u32, order: Order) -> u64 {
+    (u64::MAX >> (64 - order.frames())) << bit
+}
+
+/// The bits of `word` at which an aligned run of set bits of `order` starts.
+fn run_starts(word: u64, order: Order) -> u64 {
+    const ALIGNED: [u64; 7] = [
+        u64::MAX,
+        0x5555_5555_5555_5555,
+        0x1111_1111_1111_1111,
+        0x0101_0101_0101_0101,
+        0x0001_0001_0001_0001,
+        0x0000_0001_0000_0001,
+        1,
+    ];
+    let mut both = word;
+    for step in 0..order.raw() {
+        both &= both >> (1 << step);
+    }
+    both & ALIGNED[order.index()]
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use std_alloc::vec::Vec;
+
+    fn order(raw: u8) -> Order {
+        Order::new(raw).unwrap_or_default()
+    }
+
+    fn claim(line: &Line, raw: u8, want: u32) -> Vec<usize> {
+        let mut places = Vec::new();
+        line.claim(order(raw), want, |at| places.push(at));
+        places
+    }
+
+    #[test]
+    fn frames_come_ascending_and_word_by_word() {
+        let line = Line::default();
+        line.free(0, order(9)).unwrap();
+        assert_eq!(claim(&line, 0, 70), (0..70).collect::<Vec<_>>());
+        assert_eq!(line.count(), 512 - 70);
+        assert_eq!(claim(&line, 2, 1), [72]);
+        assert_eq!(claim(&line, 8, 2), [256]);
+    }
+
+    #[test]
+    fn freeing_a_free_frame_is_noticed() {
+        let line = Line::default();
+        line.free(8, order(3)).unwrap();
+        assert_eq!(line.free(15, order(0)), Err(DoubleFree));
+        assert_eq!(line.free(16, order(0)), Ok(()));
+    }
+
+    #[test]
+    fn only_aligned_runs_are_claimed() {
+        let line = Line::default();
+        line.free_mask(0, 0b0111_1110).unwrap();
+        assert_eq!(claim(&line, 2, 9), []);
+        assert_eq!(claim(&line, 1, 9), [2, 4]);
+        assert_eq!(claim(&line, 0, 9), [1, 6]);
+    }
+
+    #[test]
+    fn a_tally_finds_the_largest_aligned_runs() {
+        let line = Line::default();
+        let mut counts = [0; 11];
+        line.free(0, order(8)).unwrap();
+        line.free(256, order(6)).unwrap();
+        line.free_mask(5, 0b1110).unwrap();
+        line.tally(&mut counts);
+        assert_eq!(counts, [1, 1, 0, 0, 0, 0, 1, 0, 1, 0, 0]);
+        line.claim(order(0), 512, |_| ());
+        line.free(0, order(9)).unwrap();
+        let mut counts = [0; 11];
+        line.tally(&mut counts);
+        assert_eq!(counts, [0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0]);
+    }
+
+    #[test]
+    fn every_order_can_be_claimed_until_nothing_is_left() {
+        for raw in 0..=9 {
+            let line = Line::default();
+            line.free(0, order(9)).unwrap();
+            let places = claim(&line, raw, 1000);
+            let expected: Vec<usize> = (0..512).step_by(1 << raw).collect();
+            assert_eq!(places, expected);
+            assert_eq!(line.count(), 0);
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! The frame allocator: per-CPU rings over bit lines of 2 MiB blocks.
+//!
+//! # Lock protocol
+//!
+//! 1. A CPU's rings, current blocks and counters are changed under its
+//!    [guard](cpu::CpuGuard). Whoever finds the guard taken does not wait: it
+//!    goes to the lines.
+//! 2. Bits of a [line](line::Line) are set by anybody and cleared under the
+//!    [claim](tag::Claim) of the block. Quick searches skip claimed blocks;
+//!    only a search that is about to fail waits, holding at most its CPU's guard.
+//!    Interrupts are masked while a claim is held, so a handler never waits for
+//!    the code it interrupted.
+//! 3. Two claims are held only for a folio of order 10, taken without waiting.
+//!
+//! So no cycle of waiting exists, and no lock is held across a call out of
+//! this crate.
+
+mod blocks;
+mod bulk;
+mod cpu;
+mod entry;
+mod events;
+mod exact;
+mod fold;
+mod hints;
+mod inject;
+mod ladder;
+mod line;
+mod release;
+mod request;
+mod ring;
+mod search;
+mod tag;
+
+pub(crate) use blocks::{Blocks, block_of, place_of};
+pub(crate) use cpu::{CpuArea, Cpus, RingSet};
+pub(crate) use entry::PFN_LIMIT;
+pub(crate) use events::Counters;
+pub use events::Event;
+pub use exact::Run;
+pub(crate) use hints::{HINT_MAPS, HintWord, Hints, map_of};
+pub(crate) use inject::Injector;
+pub(crate) use line::{BLOCK, Line};
+pub use request::{AllocError, AllocRequest, Effort, Fill, Mobility, NodeChoice, OnFailure};
+pub(crate) use ring::ring_order;
+pub(crate) use tag::{Level, Tag};

@@ -1,0 +1,276 @@
+//! Finding a block to take folios from.
+//!
+//! Placement: single frames come from the block the CPU is on; when that is
+//! used up, from the fullest block worth a visit, so that empty blocks stay
+//! whole for huge pages; a whole block is broken last, and another mobility's
+//! block only after that.
+
+use foliant_platform::sync::atomic::{AtomicU32, Ordering};
+use foliant_units::Order;
+
+use super::blocks::{Blocks, frame_at};
+use super::entry::{Batch, Entry};
+use super::hints::map_of;
+use super::line::BLOCK;
+use super::request::Mobility;
+use super::tag::{Claim, Level};
+use crate::zone::Zone;
+
+/// What a search is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Want {
+    /// Of which order.
+    pub(crate) order: Order,
+    /// For which mobility.
+    pub(crate) mobility: Mobility,
+    /// How many, at most a batch.
+    pub(crate) count: u32,
+}
+
+/// What a search did besides finding folios.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Found {
+    /// A block of another mobility was used.
+    pub(crate) fallback: bool,
+    /// It now belongs to this mobility.
+    pub(crate) stole: bool,
+}
+
+impl Blocks {
+    /// Takes folios by following hints: quick, and may miss some. `current`
+    /// names the calling CPU's block for single frames.
+    pub(crate) fn search(
+        &self,
+        zone: &Zone,
+        want: Want,
+        current: Option<&AtomicU32>,
+        into: &mut Batch,
+    ) -> Found {
+        let mut found = Found::default();
+        if want.order.raw() >= 9 {
+            self.take_whole_blocks(zone, want, into);
+            return found;
+        }
+        let current = current.filter(|_| want.order == Order::ZERO);
+        if let Some(current) = current {
+            self.take_from_current(zone, want, current, into);
+        }
+        let own_kind = into.is_empty()
+            && (self.take_from_levels(zone, want, want.mobility, &own_levels(want.order), current, into)
+                || self.take_from_whole(zone, want, current, into));
+        if into.is_empty() && !own_kind {
+            found.fallback = want.mobility.fallbacks().into_iter().any(|other| {
+                const EMPTIEST_FIRST: [Level; 4] = [Level::High, Level::Mid, Level::Low, Level::Dust];
+                self.take_from_levels(zone, want, other, &EMPTIEST_FIRST, None, into)
+            });
+            found.stole = found.fallback && self.maybe_steal(zone, want.mobility, into);
+        }
+        found
+    }
+
+    /// Takes folios by visiting every block of the zone, waiting for claims,
+    /// whatever they are tagged: finds what there is.
+    pub(crate) fn search_all(&self, zone: &Zone, want: Want, into: &mut Batch) {
+        for block in zone.blocks() {
+            let done = into.len() as u32 >= want.count;
+            if done {
+                return;
+            }
+            if self.lines[block].count() == 0 {
+                continue;
+            }
+            if want.order.raw() > 9 {
+                self.take_pair(zone, want, block & !1, into);
+                continue;
+            }
+            let claim = self.tags[block].claim();
+            let before = into.len();
+            if self.lines[block].count() == BLOCK as u32 {
+                self.retag(&claim, zone, block, want.mobility);
+            }
+            self.take(&claim, block, want.order, want.count - before as u32, into);
+            drop(claim);
+            self.refresh(zone, block);
+        }
+    }
+
+    fn take_from_current(&self, zone: &Zone, want: Want, current: &AtomicU32, into: &mut Batch) {
+        let Some(block) = current.load(Ordering::Relaxed).checked_sub(1) else {
+            return;
+        };
+        let block = block as usize;
+        if self.tags[block].mobility() == want.mobility
+            && let Some(claim) = self.tags[block].try_claim()
+        {
+            self.take(&claim, block, want.order, want.count, into);
+        }
+        if into.is_empty() || self.lines[block].count() == 0 {
+            self.release_current(zone, current);
+        }
+    }
+
+    /// Takes from blocks of `owner` at these levels, in order; tells whether it
+    /// got anything.
+    fn take_from_levels(
+        &self,
+        zone: &Zone,
+        want: Want,
+        owner: Mobility,
+        levels: &[Level],
+        current: Option<&AtomicU32>,
+        into: &mut Batch,
+    ) -> bool {
+        for &level in levels {
+            let Some(map) = map_of(owner, level) else { continue };
+            let mut from = 0;
+            while let Some(block) = self.hints.next(zone, map, from) {
+                from = block + 1;
+                self.take_some(zone, want, owner, block, into);
+                if into.is_empty() {
+                    continue;
+                }
+                if level == Level::Dust && (into.len() as u32) < want.count / 4 {
+                    continue;
+                }
+                if let Some(current) = current {
+                    self.adopt_current(zone, block, current);
+                }
+                return true;
+            }
+        }
+        !into.is_empty()
+    }
+
+    /// Takes from one block of `owner`, if it is not busy.
+    fn take_some(&self, zone: &Zone, want: Want, owner: Mobility, block: usize, into: &mut Batch) {
+        let tag = &self.tags[block];
+        let Some(claim) = tag.try_claim() else { return };
+        if tag.mobility() == owner {
+            let left = want.count - into.len() as u32;
+            self.take(&claim, block, want.order, left, into);
+        }
+        drop(claim);
+        self.refresh(zone, block);
+    }
+
+    /// Breaks a whole block.
+    fn take_from_whole(
+        &self,
+        zone: &Zone,
+        want: Want,
+        current: Option<&AtomicU32>,
+        into: &mut Batch,
+    ) -> bool {
+        let Some(map) = map_of(want.mobility, Level::Whole) else {
+            return false;
+        };
+        let mut from = 0;
+        while let Some(block) = self.hints.next(zone, map, from) {
+            from = block + 1;
+            let Some(claim) = self.tags[block].try_claim() else {
+                continue;
+            };
+            if self.lines[block].count() == BLOCK as u32 {
+                self.retag(&claim, zone, block, want.mobility);
+                self.take(&claim, block, want.order, want.count, into);
+            }
+            drop(claim);
+            match current {
+                Some(current) if !into.is_empty() => self.adopt_current(zone, block, current),
+                _ => self.refresh(zone, block),
+            }
+            if !into.is_empty() {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Orders 9 and 10.
+    fn take_whole_blocks(&self, zone: &Zone, want: Want, into: &mut Batch) {
+        let Some(map) = map_of(want.mobility, Level::Whole) else {
+            return;
+        };
+        let mut from = 0;
+        while let Some(block) = self.hints.next(zone, map, from)
+            && (into.len() as u32) < want.count
+        {
+            from = block + 1;
+            if want.order.raw() > 9 {
+                self.take_pair(zone, want, block & !1, into);
+                from = (block & !1) + 2;
+                continue;
+            }
+            let Some(claim) = self.tags[block].try_claim() else {
+                continue;
+            };
+            if self.lines[block].count() == BLOCK as u32 {
+                self.retag(&claim, zone, block, want.mobility);
+                self.take(&claim, block, want.order, 1, into);
+            }
+            drop(claim);
+            self.refresh(zone, block);
+        }
+    }
+
+    /// Takes two blocks as one folio of order 10, if both are whole and in the zone.
+    fn take_pair(&self, zone: &Zone, want: Want, block: usize, into: &mut Batch) {
+        let both = [block, block + 1];
+        if !both.iter().all(|at| zone.blocks().contains(at)) {
+            return;
+        }
+        // In ascending order, and without waiting: no deadlock.
+        let Some(claims) = self.claim_both(block) else {
+            return;
+        };
+        let whole = both.iter().all(|&at| self.lines[at].count() == BLOCK as u32);
+        if whole {
+            let mut halves = Batch::new();
+            for (claim, at) in claims.iter().zip(both) {
+                self.retag(claim, zone, at, want.mobility);
+                self.take(claim, at, Order::PMD, 1, &mut halves);
+            }
+            let fresh = halves.as_slice().iter().all(|half| half.is_fresh());
+            into.push(Entry::new(frame_at(block, 0), fresh));
+        }
+        drop(claims);
+        both.into_iter().for_each(|at| self.refresh(zone, at));
+    }
+
+    fn claim_both(&self, block: usize) -> Option<[Claim<'_>; 2]> {
+        let first = self.tags[block].try_claim()?;
+        let second = self.tags[block + 1].try_claim()?;
+        Some([first, second])
+    }
+
+    /// Gives the block that was fallen back on to `mobility` if at least half
+    /// of it is free or was just taken, or if the newcomer would otherwise be
+    /// an immovable frame in somebody's movable block again and again.
+    ///
+    /// # Linux source concept
+    /// `try_to_claim_block()`.
+    fn maybe_steal(&self, zone: &Zone, mobility: Mobility, taken: &Batch) -> bool {
+        let Some(entry) = taken.as_slice().first() else {
+            return false;
+        };
+        let block = super::blocks::block_of(entry.pfn());
+        let Some(claim) = self.tags[block].try_claim() else {
+            return false;
+        };
+        let free = self.lines[block].count() as usize + taken.len();
+        let steal = free >= BLOCK / 2;
+        if steal {
+            self.retag(&claim, zone, block, mobility);
+        }
+        steal
+    }
+}
+
+/// In which order to visit blocks of the right mobility: the fullest first for
+/// small folios, the emptiest first for those that need room in one piece.
+const fn own_levels(order: Order) -> [Level; 4] {
+    match order.raw() {
+        0..=3 => [Level::Low, Level::Mid, Level::High, Level::Dust],
+        _ => [Level::High, Level::Mid, Level::Low, Level::Dust],
+    }
+}

@@ -1,0 +1,198 @@
+//! What is known about a block besides which frames are free.
+
+use foliant_platform::sync::atomic::{AtomicU32, Ordering};
+use foliant_platform::sync::relax;
+
+use super::request::Mobility;
+use crate::ram::Blank;
+use crate::zone::ZoneId;
+
+const CLAIMED: u32 = 1 << 0;
+const MOBILITY_SHIFT: u32 = 1;
+const MOBILITY: u32 = 0b11 << MOBILITY_SHIFT;
+const LEVEL_SHIFT: u32 = 4;
+const LEVEL: u32 = 0b111 << LEVEL_SHIFT;
+const ZONE_SHIFT: u32 = 8;
+const ZONE: u32 = 0xff << ZONE_SHIFT;
+const GAPLESS: u32 = 1 << 16;
+
+/// How full a block is, roughly: in which map of hints it stands.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(u8)]
+pub(crate) enum Level {
+    /// Nothing is free: in no map.
+    Full,
+    /// A few frames are free: not worth a visit while there is better.
+    Dust,
+    /// Up to a quarter is free.
+    Low,
+    /// Up to three quarters.
+    Mid,
+    /// More.
+    High,
+    /// Everything.
+    Whole,
+    /// Some CPU takes its frames from here: in no map, so that others keep away.
+    Current,
+}
+
+impl Level {
+    /// The level of a block with so many free frames.
+    pub(crate) const fn of(free: u32) -> Self {
+        match free {
+            0 => Self::Full,
+            1..=15 => Self::Dust,
+            16..=127 => Self::Low,
+            128..=383 => Self::Mid,
+            384..=511 => Self::High,
+            _ => Self::Whole,
+        }
+    }
+
+    const fn from_raw(raw: u32) -> Self {
+        match raw {
+            0 => Self::Full,
+            1 => Self::Dust,
+            2 => Self::Low,
+            3 => Self::Mid,
+            4 => Self::High,
+            5 => Self::Whole,
+            _ => Self::Current,
+        }
+    }
+}
+
+/// The tag of a block: who claims from it, which mobility it is given to, how
+/// full it was when last looked at, which zone it is in.
+///
+/// The claim bit is a lock that is held for a few instructions, and the only
+/// one in the allocator. Whoever finds it taken goes to another block.
+#[derive(Debug, Default)]
+pub(crate) struct Tag(AtomicU32);
+
+// SAFETY: an atomic whose zero is its default; no destructor.
+unsafe impl Blank for Tag {}
+
+/// The right to clear bits in the block's line.
+#[derive(Debug)]
+#[must_use = "the claim ends as soon as it is dropped"]
+pub(crate) struct Claim<'a>(&'a Tag);
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        // Release: the next claimant sees the bits that this one cleared.
+        self.0.0.fetch_and(!CLAIMED, Ordering::Release);
+    }
+}
+
+impl Tag {
+    /// Takes the claim if nobody has it.
+    pub(crate) fn try_claim(&self) -> Option<Claim<'_>> {
+        // Acquire: see the bits that the last claimant cleared.
+        let before = self.0.fetch_or(CLAIMED, Ordering::Acquire);
+        (before & CLAIMED == 0).then_some(Claim(self))
+    }
+
+    /// Waits for the claim.
+    pub(crate) fn claim(&self) -> Claim<'_> {
+        let mut spins = 0;
+        loop {
+            if let Some(claim) = self.try_claim() {
+                return claim;
+            }
+            relax(&mut spins);
+        }
+    }
+
+    /// The zone of the block; `None` where there is no RAM.
+    pub(crate) fn zone(&self) -> Option<ZoneId> {
+        let raw = (self.0.load(Ordering::Relaxed) & ZONE) >> ZONE_SHIFT;
+        Some(ZoneId(raw.checked_sub(1)? as u8))
+    }
+
+    /// Puts the block into a zone, at boot.
+    pub(crate) fn set_zone(&self, zone: ZoneId) {
+        self.0
+            .fetch_or(u32::from(zone.0 + 1) << ZONE_SHIFT, Ordering::Relaxed);
+    }
+
+    /// Whether every frame of the block is RAM.
+    pub(crate) fn is_gapless(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & GAPLESS != 0
+    }
+
+    /// Says that every frame of the block is RAM, at boot.
+    pub(crate) fn set_gapless(&self) {
+        self.0.fetch_or(GAPLESS, Ordering::Relaxed);
+    }
+
+    /// To which mobility the block is given.
+    pub(crate) fn mobility(&self) -> Mobility {
+        Mobility::from_raw((self.0.load(Ordering::Relaxed) & MOBILITY) >> MOBILITY_SHIFT)
+    }
+
+    /// Gives the block to a mobility; returns the level it stands at.
+    pub(crate) fn set_mobility(&self, mobility: Mobility) -> Level {
+        let before = self.update(|word| word & !MOBILITY | (mobility as u32) << MOBILITY_SHIFT);
+        Level::from_raw((before & LEVEL) >> LEVEL_SHIFT)
+    }
+
+    /// How full the block was when last looked at.
+    pub(crate) fn level(&self) -> Level {
+        Level::from_raw((self.0.load(Ordering::Relaxed) & LEVEL) >> LEVEL_SHIFT)
+    }
+
+    /// Changes the level if it is still `from`; the one who succeeds updates the maps.
+    pub(crate) fn move_level(&self, from: Level, to: Level) -> bool {
+        let mut now = self.0.load(Ordering::Relaxed);
+        loop {
+            if Level::from_raw((now & LEVEL) >> LEVEL_SHIFT) != from {
+                return false;
+            }
+            let new = now & !LEVEL | (to as u32) << LEVEL_SHIFT;
+            match self
+                .0
+                .compare_exchange_weak(now, new, Ordering::Relaxed, Ordering::Relaxed)
+            {
+                Ok(_) => return true,
+                Err(seen) => now = seen,
+            }
+        }
+    }
+
+    fn update(&self, change: impl Fn(u32) -> u32) -> u32 {
+        let mut now = self.0.load(Ordering::Relaxed);
+        loop {
+            match self
+                .0
+                .compare_exchange_weak(now, change(now), Ordering::Relaxed, Ordering::Relaxed)
+            {
+                Ok(before) => return before,
+                Err(seen) => now = seen,
+            }
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_claim_is_exclusive_and_leaves_the_rest_alone() {
+        let tag = Tag::default();
+        assert_eq!(tag.zone(), None);
+        tag.set_zone(ZoneId(5));
+        tag.set_mobility(Mobility::Reclaimable);
+        assert!(tag.move_level(Level::Full, Level::Whole));
+        let claim = tag.try_claim();
+        assert!(claim.is_some() && tag.try_claim().is_none());
+        assert!(!tag.move_level(Level::Full, Level::Low));
+        drop(claim);
+        assert!(tag.try_claim().is_some());
+        assert_eq!(
+            (tag.zone(), tag.mobility(), tag.level()),
+            (Some(ZoneId(5)), Mobility::Reclaimable, Level::Whole)
+        );
+    }
+}

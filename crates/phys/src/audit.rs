@@ -1,0 +1,182 @@
+//! Every frame accounted for.
+
+use core::fmt;
+use std_alloc::vec;
+use std_alloc::vec::Vec;
+
+use foliant_platform::Platform;
+use foliant_units::Pfn;
+
+use crate::alloc::{block_of, place_of, ring_order};
+use crate::phys::Phys;
+use crate::record::FrameFlags;
+use crate::zone::ZoneKind;
+
+/// A broken rule.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Violation {
+    /// Freed or put once too often.
+    DoubleFree(Pfn),
+    /// Freed with flags or mappings that a free frame cannot have.
+    BadState(Pfn),
+    /// Changed between being freed and being given out.
+    WrittenWhileFree(Pfn),
+    /// Freed, but not RAM.
+    NotRam(Pfn),
+    /// Neither free nor in use: nobody will ever free it.
+    Lost(Pfn),
+    /// Free and in use at once, or free twice.
+    Twice(Pfn),
+    /// The zone's count of free frames is wrong.
+    FreeCount {
+        /// Which zone.
+        zone: ZoneKind,
+        /// What it counts.
+        counted: u64,
+        /// What is there.
+        found: u64,
+    },
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Violation::DoubleFree(pfn) => write!(f, "{pfn:?} was freed twice"),
+            Violation::BadState(pfn) => write!(f, "{pfn:?} was freed while still in use"),
+            Violation::WrittenWhileFree(pfn) => write!(f, "{pfn:?} was written to while free"),
+            Violation::NotRam(pfn) => write!(f, "{pfn:?} was freed but is not RAM"),
+            Violation::Lost(pfn) => write!(f, "{pfn:?} is neither free nor in use"),
+            Violation::Twice(pfn) => write!(f, "{pfn:?} is free and in use, or free twice"),
+            Violation::FreeCount { zone, counted, found } => {
+                write!(
+                    f,
+                    "zone {} counts {counted} free frames but has {found}",
+                    zone.name()
+                )
+            }
+        }
+    }
+}
+
+/// Where the frames of a machine are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Census {
+    /// In the lines.
+    pub free: u64,
+    /// In rings.
+    pub cached: u64,
+    /// With references.
+    pub allocated: u64,
+    /// Not the allocator's.
+    pub reserved: u64,
+}
+
+impl Census {
+    /// What can be had without reclaim.
+    pub const fn available(&self) -> u64 {
+        self.free + self.cached
+    }
+}
+
+/// How often each frame was found somewhere; more than once is wrong.
+struct Ledger {
+    first: Pfn,
+    seen: Vec<u8>,
+}
+
+impl Ledger {
+    fn note(&mut self, pfn: Pfn, frames: u64, report: &mut dyn FnMut(Violation)) {
+        for at in 0..frames {
+            match self.seen.get_mut((pfn + at - self.first) as usize) {
+                Some(0) => self.seen[(pfn + at - self.first) as usize] = 1,
+                Some(_) => report(Violation::Twice(pfn + at)),
+                None => report(Violation::NotRam(pfn + at)),
+            }
+        }
+    }
+}
+
+impl<P: Platform> Phys<P> {
+    /// Looks at every frame and reports each that is lost or found twice, and
+    /// each zone whose count is wrong. Meaningful while nobody allocates or
+    /// frees; takes time and heap memory in proportion to RAM.
+    pub fn audit(&self, report: &mut dyn FnMut(Violation)) -> Census {
+        let mut census = Census::default();
+        let (first, end) = match self.present.ranges() {
+            [] => return census,
+            [first, ..] => (
+                first.start,
+                self.present.ranges()[self.present.ranges().len() - 1].end,
+            ),
+        };
+        let mut ledger = Ledger {
+            first,
+            seen: vec![0; (end - first) as usize],
+        };
+
+        self.note_rings(&mut ledger, &mut census, report);
+        self.note_records(&mut ledger, &mut census, report);
+        for pfn in self.present.ranges().iter().flat_map(|range| range.iter()) {
+            if ledger.seen[(pfn - first) as usize] == 0 {
+                report(Violation::Lost(pfn));
+            }
+        }
+        self.audit_counts(report);
+        census
+    }
+
+    /// Where the frames are, without a judgement.
+    pub fn census(&self) -> Census {
+        self.audit(&mut |_| ())
+    }
+
+    fn note_rings(&self, ledger: &mut Ledger, census: &mut Census, report: &mut dyn FnMut(Violation)) {
+        for cpu in 0..self.cpus.len() {
+            for (id, _) in self.zones.iter() {
+                for rings in &self.cpus.set(cpu, id).rings {
+                    for (class, ring) in rings.iter().enumerate() {
+                        let frames = ring_order(class).frames();
+                        for entry in ring.iter() {
+                            ledger.note(entry.pfn(), frames, report);
+                            census.cached += frames;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn note_records(&self, ledger: &mut Ledger, census: &mut Census, report: &mut dyn FnMut(Violation)) {
+        for pfn in self.present.ranges().iter().flat_map(|range| range.iter()) {
+            if self.blocks.lines[block_of(pfn)].is_free(place_of(pfn)) {
+                ledger.note(pfn, 1, report);
+                census.free += 1;
+            }
+            let record = self.record(pfn);
+            if record.has(FrameFlags::RESERVED) {
+                ledger.note(pfn, 1, report);
+                census.reserved += 1;
+            } else if record.refs.get() != 0 {
+                ledger.note(pfn, record.order().frames(), report);
+                census.allocated += record.order().frames();
+            }
+        }
+    }
+
+    fn audit_counts(&self, report: &mut dyn FnMut(Violation)) {
+        for (id, zone) in self.zones.iter() {
+            let found: u64 = zone
+                .blocks()
+                .map(|block| u64::from(self.blocks.lines[block].count()))
+                .sum();
+            let counted = self.free_exactly(id, zone);
+            if found != counted {
+                report(Violation::FreeCount {
+                    zone: zone.kind(),
+                    counted,
+                    found,
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The physical memory of a machine.
+
+use core::fmt;
+use std_alloc::sync::Arc;
+
+use foliant_platform::Platform;
+use foliant_platform::sync::SpinLock;
+use foliant_units::{Order, Pfn};
+
+use crate::alloc::{Blocks, Counters, Cpus, Event, Injector, block_of};
+use crate::audit::Violation;
+use crate::boot::{NodeId, OnViolation, Poison};
+use crate::content::Content;
+use crate::frame::Frame;
+use crate::present::Present;
+use crate::reclaim::Reclaimer;
+use crate::record::{FrameRecord, Records};
+use crate::zone::{Zone, ZoneId, Zones};
+
+/// The physical memory of a machine: nodes, zones, frame records and the
+/// frame allocator. Made by [`Phys::boot`], shared as `Arc<Phys<P>>`.
+pub struct Phys<P: Platform> {
+    // Before `platform`, so that the tables go before the RAM they are in.
+    pub(crate) records: Records,
+    pub(crate) blocks: Blocks,
+    pub(crate) cpus: Cpus,
+    pub(crate) zones: Zones,
+    pub(crate) present: Present,
+    /// Counts of what happens outside of any CPU's guard.
+    pub(crate) shared: Counters,
+    pub(crate) injector: Injector,
+    pub(crate) poisoning: Poison,
+    pub(crate) on_violation: OnViolation,
+    pub(crate) last_violation: SpinLock<Option<Violation>>,
+    pub(crate) reclaimer: SpinLock<Option<Arc<dyn Reclaimer>>>,
+    pub(crate) platform: P,
+}
+
+impl<P: Platform> Phys<P> {
+    /// The machine that the memory belongs to.
+    pub fn platform(&self) -> &P {
+        &self.platform
+    }
+
+    /// The zones, for `/proc/zoneinfo` and reports.
+    pub fn zones(&self) -> &Zones {
+        &self.zones
+    }
+
+    /// The zone of a frame; `None` where there is no RAM.
+    pub fn zone_of(&self, pfn: Pfn) -> Option<ZoneId> {
+        self.blocks.tags.get(block_of(pfn))?.zone()
+    }
+
+    /// What is known about a frame. A number that is not a frame's is a bug of
+    /// the caller, and panics; see [`find_record`](Phys::find_record).
+    pub fn record(&self, pfn: Pfn) -> &FrameRecord {
+        match self.records.get(pfn) {
+            Some(record) => record,
+            None => not_ram(pfn),
+        }
+    }
+
+    /// What is known about a frame, if there is one of this number.
+    pub fn find_record(&self, pfn: Pfn) -> Option<&FrameRecord> {
+        self.is_ram(pfn).then(|| self.records.get(pfn)).flatten()
+    }
+
+    /// Whether there is a frame of this number.
+    pub fn is_ram(&self, pfn: Pfn) -> bool {
+        match self.blocks.tags.get(block_of(pfn)) {
+            Some(tag) => tag.is_gapless() || self.present.contains(pfn),
+            None => false,
+        }
+    }
+
+    /// The bytes of a frame. A number that is not a frame's is a bug of the
+    /// caller, and panics; see [`find_content`](Phys::find_content).
+    pub fn content(&self, pfn: Pfn) -> Content<'_> {
+        match self.find_content(pfn) {
+            Some(content) => content,
+            None => not_ram(pfn),
+        }
+    }
+
+    /// The bytes of a frame, if there is one of this number.
+    pub fn find_content(&self, pfn: Pfn) -> Option<Content<'_>> {
+        if !self.is_ram(pfn) || self.is_own_table(pfn) {
+            return None;
+        }
+        // SAFETY: the frame is RAM, and none of those that this crate keeps its
+        // own tables in; so it is valid and nobody makes references to it.
+        Some(unsafe { Content::new(self.platform.ram(pfn.base())) })
+    }
+
+    /// Takes over a reference that [`Frame::into_pfn`] or [`Frame::split`]
+    /// handed out. Each may be adopted once; a second time is found when the
+    /// count underflows.
+    pub fn adopt(&self, pfn: Pfn) -> Frame<'_, P> {
+        Frame::new(self, pfn)
+    }
+
+    /// One more reference to the folio that `pfn` is part of. The caller holds
+    /// one, or something (a locked slot, say) that holds one.
+    pub fn get(&self, pfn: Pfn) -> Frame<'_, P> {
+        let head = self.head(pfn);
+        self.record(head).refs.get_another();
+        Frame::new(self, head)
+    }
+
+    /// One more reference to the folio whose first frame is `pfn`, if it has
+    /// any: for those who found the number without holding a reference, and
+    /// then look whether it is still what they looked for.
+    ///
+    /// # Linux source concept
+    /// `folio_try_get()`.
+    pub fn try_get(&self, pfn: Pfn) -> Option<Frame<'_, P>> {
+        let record = self.find_record(pfn)?;
+        record.refs.try_get().then(|| Frame::new(self, pfn))
+    }
+
+    /// The first frame of the allocated folio that `pfn` is part of; `pfn`
+    /// itself if it is not allocated.
+    ///
+    /// Folios start at multiples of their size, so there are at most eleven
+    /// places to look, and only the right one has references and a large
+    /// enough order.
+    pub fn head(&self, pfn: Pfn) -> Pfn {
+        if self.record(pfn).refs.get() != 0 {
+            return pfn;
+        }
+        let is_head = |&(order, head): &(Order, Pfn)| {
+            let record = self.records.get(head);
+            record.is_some_and(|record| record.refs.get() != 0 && record.order() >= order)
+        };
+        let candidates = Order::all().map(|order| (order, pfn.align_down(order.frames())));
+        candidates.skip(1).find(is_head).map_or(pfn, |(_, head)| head)
+    }
+
+    /// Hands in someone who can free memory; replaces whoever was there.
+    pub fn set_reclaimer(&self, reclaimer: Option<Arc<dyn Reclaimer>>) {
+        *self.reclaimer.lock() = reclaimer;
+    }
+
+    pub(crate) fn reclaimer(&self) -> Option<Arc<dyn Reclaimer>> {
+        self.reclaimer.lock().clone()
+    }
+
+    /// The `nth` allocation from now fails, counting from one; zero for none.
+    pub fn fail_at(&self, nth: u64) {
+        self.injector.arm(nth);
+    }
+
+    /// How many folios were asked for since boot.
+    pub fn allocations(&self) -> u64 {
+        self.events(Event::Request)
+    }
+
+    /// How often something happened since boot.
+    pub fn events(&self, event: Event) -> u64 {
+        let by_cpus: u64 = (0..self.cpus.len())
+            .map(|cpu| self.cpus.area(cpu).counters.get(event))
+            .sum();
+        by_cpus + self.shared.get(event)
+    }
+
+    /// The last broken rule, if any.
+    pub fn last_violation(&self) -> Option<Violation> {
+        *self.last_violation.lock()
+    }
+
+    pub(crate) fn count(&self, event: Event, by: u64) {
+        self.shared.add(event, by);
+    }
+
+    pub(crate) fn violated(&self, violation: Violation) {
+        self.count(Event::Violation, 1);
+        *self.last_violation.lock() = Some(violation);
+        assert!(self.on_violation != OnViolation::Panic, "{violation}");
+    }
+
+    /// The node that the calling CPU is on: CPUs are dealt out to the nodes in
+    /// equal parts.
+    pub(crate) fn local_node(&self) -> NodeId {
+        let nodes = u32::from(self.present.nodes());
+        if nodes == 1 {
+            return NodeId(0);
+        }
+        NodeId((self.platform.cpu().0 * nodes / self.platform.cpus().max(1)) as u8)
+    }
+
+    pub(crate) fn zone_id(&self, zone: &Zone) -> ZoneId {
+        let found = self.zones.iter().find(|(_, other)| core::ptr::eq(*other, zone));
+        found.map_or(ZoneId(0), |(id, _)| id)
+    }
+
+    fn is_own_table(&self, pfn: Pfn) -> bool {
+        self.present.is_table(pfn)
+    }
+}
+
+impl<P: Platform> fmt::Debug for Phys<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Phys")
+            .field("zones", &self.zones.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cold]
+fn not_ram(pfn: Pfn) -> ! {
+    panic!("{pfn:?} is not a frame of this machine")
+}

@@ -1,0 +1,159 @@
+//! What is known about one frame of RAM.
+
+use foliant_platform::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use foliant_units::Order;
+
+use super::count::Count;
+use super::flags::FrameFlags;
+use super::owner::Owner;
+use crate::ram::Blank;
+
+const ORDER_SHIFT: u32 = 48;
+const OWNER_SHIFT: u32 = 56;
+
+/// One cache line about one frame. A blank (all zero) record describes a free
+/// frame, so the records of RAM that was never used cost nothing on hosted
+/// machines.
+///
+/// The first frame of an allocated folio holds the folio's reference count and
+/// order; the others keep their own flags and map count and a reference count
+/// of zero.
+///
+/// # Locking
+/// `flags` change atomically at any time; the words below them belong to
+/// whoever owns the frame, under that owner's rules.
+///
+/// # Linux source concept
+/// `struct page` and `struct folio`. Differs: 64 bytes for every frame, no
+/// unions, and a tail frame finds its head by alignment
+/// ([`Phys::head`](crate::Phys::head)) instead of by a pointer.
+#[derive(Debug, Default)]
+#[repr(C, align(64))]
+pub struct FrameRecord {
+    /// Flags, order (bits 48-51) and owner (bits 56-63).
+    word: AtomicU64,
+    /// References to the folio; zero means free, or not the head.
+    pub refs: Count,
+    /// Page-table entries that map this frame.
+    pub maps: Count,
+    /// What the frame belongs to: a word with the owner's own tagging.
+    pub mapping: AtomicU64,
+    /// Where in that: a page index.
+    pub index: AtomicU64,
+    /// One more word for the owner.
+    pub private: AtomicU64,
+    /// The next frame of a list.
+    pub next: AtomicU32,
+    /// The previous frame of a list.
+    pub prev: AtomicU32,
+    /// A lock word for owners that lock per frame (page tables).
+    pub lock: AtomicU32,
+    /// A count for owners that count per frame (entries of a table).
+    pub count: AtomicU32,
+    /// The memory cgroup that is charged, or a second private word.
+    pub charge: AtomicU64,
+}
+
+#[cfg(not(loom))]
+const _: () = assert!(size_of::<FrameRecord>() == 64, "one cache line per frame");
+
+// SAFETY: atomics all through, whose zero is their default; no destructor
+// (loom's own atomics are never cleared, see `Table::new`).
+unsafe impl Blank for FrameRecord {}
+
+impl FrameRecord {
+    /// The flags now.
+    pub fn flags(&self) -> FrameFlags {
+        FrameFlags::from_bits_truncate(self.word.load(Ordering::Acquire))
+    }
+
+    /// Whether all of `flags` are set.
+    pub fn has(&self, flags: FrameFlags) -> bool {
+        self.flags().contains(flags)
+    }
+
+    /// Sets `flags`; returns which of all flags were set before.
+    pub fn set(&self, flags: FrameFlags) -> FrameFlags {
+        FrameFlags::from_bits_truncate(self.word.fetch_or(flags.bits(), Ordering::AcqRel))
+    }
+
+    /// Clears `flags`; returns which of all flags were set before.
+    pub fn clear(&self, flags: FrameFlags) -> FrameFlags {
+        FrameFlags::from_bits_truncate(self.word.fetch_and(!flags.bits(), Ordering::AcqRel))
+    }
+
+    /// Sets or clears `flags`.
+    pub fn assign(&self, flags: FrameFlags, on: bool) -> FrameFlags {
+        if on { self.set(flags) } else { self.clear(flags) }
+    }
+
+    /// Takes the frame's lock bit if it is free.
+    ///
+    /// # Linux source concept
+    /// `folio_trylock()`; waiting is the business of those who can sleep.
+    pub fn try_lock(&self) -> bool {
+        !self.set(FrameFlags::LOCKED).contains(FrameFlags::LOCKED)
+    }
+
+    /// Gives the lock bit back.
+    pub fn unlock(&self) {
+        let before = self.clear(FrameFlags::LOCKED);
+        debug_assert!(before.contains(FrameFlags::LOCKED), "nobody had locked the frame");
+    }
+
+    /// The order of the folio; meaningful in its first frame.
+    pub fn order(&self) -> Order {
+        let raw = (self.word.load(Ordering::Relaxed) >> ORDER_SHIFT) as u8 & 0xf;
+        Order::new(raw).unwrap_or_default()
+    }
+
+    /// What the frame was allocated for.
+    pub fn owner(&self) -> Owner {
+        Owner::from_raw((self.word.load(Ordering::Relaxed) >> OWNER_SHIFT) as u8)
+    }
+
+    /// Makes this the first frame of a new folio with one reference.
+    pub(crate) fn begin(&self, order: Order, owner: Owner) {
+        let word = u64::from(order.raw()) << ORDER_SHIFT | (owner as u64) << OWNER_SHIFT;
+        self.word.store(word, Ordering::Relaxed);
+        self.refs.begin();
+    }
+
+    /// Makes the folio one of another order, for splitting.
+    pub(crate) fn set_order(&self, order: Order) {
+        self.word.fetch_and(!(0xf << ORDER_SHIFT), Ordering::Relaxed);
+        self.word
+            .fetch_or(u64::from(order.raw()) << ORDER_SHIFT, Ordering::Relaxed);
+    }
+
+    /// Makes this a free frame's record, keeping `flags`.
+    pub(crate) fn end(&self, flags: FrameFlags) {
+        self.word.store(flags.bits(), Ordering::Relaxed);
+        self.mapping.store(0, Ordering::Relaxed);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn order_and_owner_do_not_disturb_the_flags() {
+        let record = FrameRecord::default();
+        record.begin(Order::PMD, Owner::Shmem);
+        record.set(FrameFlags::DIRTY | FrameFlags::OWNER_2);
+        assert_eq!((record.order(), record.owner()), (Order::PMD, Owner::Shmem));
+        record.set_order(Order::ZERO);
+        assert_eq!((record.order(), record.owner()), (Order::ZERO, Owner::Shmem));
+        assert_eq!(record.flags(), FrameFlags::DIRTY | FrameFlags::OWNER_2);
+    }
+
+    #[test]
+    fn the_lock_bit_is_taken_once() {
+        let record = FrameRecord::default();
+        assert!(record.try_lock());
+        assert!(!record.try_lock());
+        record.unlock();
+        assert!(record.try_lock());
+    }
+}

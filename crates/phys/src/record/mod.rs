@@ -1,0 +1,13 @@
+//! Frame records: one cache line of knowledge about each frame of RAM.
+
+mod count;
+mod flags;
+mod frame_record;
+mod owner;
+mod records;
+
+pub use count::{Count, Left};
+pub use flags::FrameFlags;
+pub use frame_record::FrameRecord;
+pub use owner::Owner;
+pub(crate) use records::{RecordPlan, Records, SectionStart};

@@ -1,0 +1,123 @@
+//! One zone: a stretch of frames that are alike to those who ask for them.
+
+use core::ops::Range;
+
+use foliant_platform::sync::atomic::{AtomicI32, AtomicI64, AtomicU64, Ordering};
+use foliant_units::{Pfn, PfnRange};
+
+use super::kind::{ZONE_KINDS, ZoneKind};
+use super::watermark::Watermarks;
+use crate::alloc::HINT_MAPS;
+use crate::boot::NodeId;
+
+/// One zone of one node.
+///
+/// # Locking
+/// None: the shape is fixed at boot, the counters are atomic.
+///
+/// # Linux source concept
+/// `struct zone`. Differs: free frames are not in lists here but in the lines
+/// of their blocks.
+#[derive(Debug)]
+pub struct Zone {
+    kind: ZoneKind,
+    node: NodeId,
+    span: PfnRange,
+    present: u64,
+    managed: AtomicU64,
+    pub(crate) marks: Watermarks,
+    pub(crate) reserve: [u64; ZONE_KINDS],
+    /// Free frames in the lines, but for what CPUs have not folded in yet.
+    pub(crate) free: AtomicI64,
+    /// How much a CPU may leave unfolded.
+    pub(crate) fold_at: i64,
+    /// Frames that a ring takes at once.
+    pub(crate) batch: u32,
+    /// Hints set in each of the maps of this zone's blocks.
+    pub(crate) hinted: [AtomicI32; HINT_MAPS],
+}
+
+impl Zone {
+    pub(crate) fn new(kind: ZoneKind, node: NodeId) -> Self {
+        Self {
+            kind,
+            node,
+            span: PfnRange::new(Pfn::ZERO, Pfn::ZERO),
+            present: 0,
+            managed: AtomicU64::new(0),
+            marks: Watermarks::default(),
+            reserve: [0; ZONE_KINDS],
+            free: AtomicI64::new(0),
+            fold_at: 1,
+            batch: 1,
+            hinted: core::array::from_fn(|_| AtomicI32::new(0)),
+        }
+    }
+
+    /// What kind of zone.
+    pub fn kind(&self) -> ZoneKind {
+        self.kind
+    }
+
+    /// Of which node.
+    pub fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// From the first to the last frame, with holes.
+    pub fn span(&self) -> PfnRange {
+        self.span
+    }
+
+    /// Frames from the first to the last, with holes.
+    pub fn spanned(&self) -> u64 {
+        self.span.len()
+    }
+
+    /// Frames that are RAM.
+    pub fn present(&self) -> u64 {
+        self.present
+    }
+
+    /// Frames that the allocator has to give.
+    pub fn managed(&self) -> u64 {
+        self.managed.load(Ordering::Relaxed)
+    }
+
+    /// The levels.
+    pub fn watermarks(&self) -> Watermarks {
+        self.marks
+    }
+
+    /// Frames closed to requests that could have used each higher zone
+    /// (`protection:` in `/proc/zoneinfo`).
+    pub fn lowmem_reserve(&self) -> [u64; ZONE_KINDS] {
+        self.reserve
+    }
+
+    /// Frames that a CPU takes or gives back at once.
+    pub fn batch(&self) -> u32 {
+        self.batch
+    }
+
+    /// The blocks that are this zone's.
+    pub(crate) fn blocks(&self) -> Range<usize> {
+        let first = self.span.start.raw() >> 9;
+        first as usize..self.span.end.raw().div_ceil(512) as usize
+    }
+
+    /// Adds RAM that is there.
+    pub(crate) fn grow(&mut self, frames: PfnRange) {
+        self.span = match self.present {
+            0 => frames,
+            _ => PfnRange::new(self.span.start.min(frames.start), self.span.end.max(frames.end)),
+        };
+        self.present += frames.len();
+    }
+
+    /// Adds frames to those that the allocator has to give, at boot.
+    pub(crate) fn manage(&self, frames: u64) {
+        self.managed.fetch_add(frames, Ordering::Relaxed);
+        self.free.fetch_add(frames as i64, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,174 @@
+//! All zones of a machine, and in which order to ask them.
+
+use foliant_units::{Pfn, PfnRange};
+
+use super::kind::{ZONE_KINDS, ZoneKind};
+use super::watermark::{lowmem_reserve, min_free_kib, watermarks};
+use super::zone_state::Zone;
+use crate::alloc::NodeChoice;
+use crate::boot::{BootOptions, NodeId};
+
+/// How many nodes a machine may have.
+pub const MAX_NODES: usize = 8;
+/// How many zones that makes.
+pub(crate) const MAX_ZONES: usize = MAX_NODES * ZONE_KINDS;
+
+/// Number of a zone among those of the machine.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct ZoneId(pub(crate) u8);
+
+impl ZoneId {
+    pub(crate) const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// The zones of a machine: those that have RAM, by node and then by kind.
+#[derive(Debug)]
+pub struct Zones {
+    list: [Zone; MAX_ZONES],
+    len: usize,
+    /// For each node, the zones in the order in which to ask them.
+    fallback: [[ZoneId; MAX_ZONES]; MAX_NODES],
+}
+
+impl Zones {
+    pub(crate) fn new() -> Self {
+        Self {
+            list: core::array::from_fn(|_| Zone::new(ZoneKind::Normal, NodeId(0))),
+            len: 0,
+            fallback: [[ZoneId(0); MAX_ZONES]; MAX_NODES],
+        }
+    }
+
+    /// Every zone with its number.
+    pub fn iter(&self) -> impl Iterator<Item = (ZoneId, &Zone)> {
+        self.list[..self.len]
+            .iter()
+            .enumerate()
+            .map(|(at, zone)| (ZoneId(at as u8), zone))
+    }
+
+    /// One zone.
+    pub fn get(&self, id: ZoneId) -> &Zone {
+        &self.list[id.index()]
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none: never, after boot.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Finds or makes the zone of this kind and node.
+    pub(crate) fn obtain(&mut self, kind: ZoneKind, node: NodeId) -> ZoneId {
+        let known = self
+            .iter()
+            .find(|(_, zone)| (zone.kind(), zone.node()) == (kind, node))
+            .map(|(id, _)| id);
+        known.unwrap_or_else(|| {
+            self.list[self.len] = Zone::new(kind, node);
+            self.len += 1;
+            ZoneId(self.len as u8 - 1)
+        })
+    }
+
+    /// Adds RAM to a zone.
+    pub(crate) fn grow(&mut self, id: ZoneId, frames: PfnRange) {
+        self.list[id.index()].grow(frames);
+    }
+
+    /// The zones that may serve a request, in order.
+    ///
+    /// # Linux source concept
+    /// `struct zonelist`: own node first, then by distance (here: by number);
+    /// in each, the highest allowed zone first.
+    pub(crate) fn for_request(
+        &self,
+        highest: ZoneKind,
+        node: NodeChoice,
+        local: NodeId,
+    ) -> impl Iterator<Item = (ZoneId, &Zone)> {
+        let (first, only) = match node {
+            NodeChoice::Local => (local, None),
+            NodeChoice::Prefer(node) => (node, None),
+            NodeChoice::Only(node) => (node, Some(node)),
+        };
+        let order = &self.fallback[first.index() % MAX_NODES][..self.len];
+        order
+            .iter()
+            .map(|&id| (id, self.get(id)))
+            .filter(move |(_, zone)| zone.kind() <= highest && only.is_none_or(|node| node == zone.node()))
+    }
+
+    /// Works out everything that depends on the sizes of all zones.
+    pub(crate) fn settle(&mut self, options: &BootOptions, cpus: u32) {
+        self.settle_fallback();
+        let lowmem: u64 = self
+            .iter()
+            .filter(|(_, zone)| zone.kind() != ZoneKind::Movable)
+            .map(|(_, zone)| zone.managed())
+            .sum();
+        let min_free = min_free_kib(options.min_free, lowmem);
+        for node in 0..MAX_NODES {
+            let node = NodeId(node as u8);
+            let managed = ZoneKind::ALL.map(|kind| self.managed_of(kind, node));
+            let reserve = lowmem_reserve(managed, options.reserve_ratio);
+            for zone in self.list[..self.len]
+                .iter_mut()
+                .filter(|zone| zone.node() == node)
+            {
+                let frames = zone.managed();
+                zone.reserve = reserve[zone.kind().index()];
+                zone.marks = watermarks(zone.kind(), frames, lowmem, min_free, options.watermark_scale);
+                zone.batch = batch(frames, cpus);
+                zone.fold_at = (frames / (64 * u64::from(cpus))).clamp(1, 32_768) as i64;
+            }
+        }
+    }
+
+    fn managed_of(&self, kind: ZoneKind, node: NodeId) -> u64 {
+        let zone = self
+            .iter()
+            .find(|(_, zone)| (zone.kind(), zone.node()) == (kind, node));
+        zone.map_or(0, |(_, zone)| zone.managed())
+    }
+
+    fn settle_fallback(&mut self) {
+        for node in 0..MAX_NODES {
+            let mut order: [ZoneId; MAX_ZONES] = core::array::from_fn(|at| ZoneId(at as u8));
+            order[..self.len].sort_by_key(|&id| {
+                let zone = self.get(id);
+                let distance = (zone.node().index() + MAX_NODES - node) % MAX_NODES;
+                (distance, core::cmp::Reverse(zone.kind()))
+            });
+            self.fallback[node] = order;
+        }
+    }
+}
+
+/// How many frames a CPU takes at once: one word of a line, less in a machine
+/// where the rings of all CPUs would then hold a good part of memory.
+fn batch(managed: u64, cpus: u32) -> u32 {
+    (managed / (u64::from(cpus) * 64)).clamp(1, 64) as u32
+}
+
+/// The first frame of the Movable zone, for `bytes` from the top of RAM.
+pub(crate) fn movable_start(memory: impl DoubleEndedIterator<Item = PfnRange>, bytes: u64) -> Pfn {
+    const LARGEST_BLOCK: u64 = 1024;
+    let mut left = bytes >> 12;
+    if left == 0 {
+        return Pfn::new(u64::MAX);
+    }
+    for range in memory.rev() {
+        if range.len() >= left {
+            return Pfn::new(range.end.raw() - left).align_up(LARGEST_BLOCK);
+        }
+        left -= range.len();
+    }
+    Pfn::new(LARGEST_BLOCK)
+}
