@@ -28,6 +28,7 @@ pub mod sched;
 pub mod signal;
 pub mod stat;
 mod syscall;
+pub mod text;
 pub mod time;
 
 pub use mman::{Advice, MapFlags, MapType, MlockAllFlags, MlockFlags, MremapFlags, MsyncFlags, Prot};

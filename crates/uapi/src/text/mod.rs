@@ -1,0 +1,44 @@
+//! The texts of `/proc`, written and read back.
+//!
+//! Each type is one file (or one entry of one) as data. [`Text::write`] gives
+//! the bytes that Linux 6.18 gives for that data, spaces included; `parse`
+//! takes them apart again. What was parsed from a kernel is written back to
+//! equal bytes.
+
+mod buddyinfo;
+mod counters;
+mod escape;
+mod labelled;
+mod maps;
+mod meminfo;
+mod pagetypeinfo;
+mod pid_stat;
+mod scan;
+mod smaps;
+mod smaps_usage;
+mod statm;
+mod status;
+mod status_value;
+mod vm_flags;
+mod vmstat;
+mod write;
+mod zoneinfo;
+
+pub use buddyinfo::{Buddyinfo, BuddyinfoZone};
+pub use counters::Counters;
+pub use maps::{Device, MapsEntry, MapsPerms, parse_maps};
+pub use meminfo::Meminfo;
+pub use pagetypeinfo::{MOBILITY_NAMES, MobilityRow, Pagetypeinfo, ZoneBlocks};
+pub use pid_stat::PidStat;
+pub use scan::ParseError;
+pub use smaps::{Smaps, SmapsRollup, parse_smaps};
+pub use smaps_usage::SmapsUsage;
+pub use statm::Statm;
+pub use status::Status;
+pub use status_value::{
+    AddressMask, Capabilities, Groups, Ids, Kib, NamespaceIds, SignalQueue, TaskState, Umask,
+};
+pub use vm_flags::VmFlagNames;
+pub use vmstat::vmstat_of_zeroes;
+pub use write::Text;
+pub use zoneinfo::{Pageset, Zoneinfo, ZoneinfoPopulated, ZoneinfoZone};

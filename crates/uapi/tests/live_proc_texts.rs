@@ -1,0 +1,108 @@
+//! The texts of the running kernel survive parsing and writing.
+//!
+//! The host may be older or built otherwise; what its texts do not have is not
+//! compared, but what they have must come back to equal bytes.
+
+use foliant_uapi::text::{
+    Buddyinfo, Counters, Meminfo, Pagetypeinfo, ParseError, PidStat, SmapsRollup, Statm, Status, Text,
+    Zoneinfo, parse_maps, parse_smaps,
+};
+
+/// Every process and thread of which this user may read `file`.
+fn of_every_process(file: &str) -> Vec<(String, Vec<u8>)> {
+    let mut texts = Vec::new();
+    for entry in std::fs::read_dir("/proc").expect("/proc").flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !name.bytes().all(|byte| byte.is_ascii_digit()) && name != "self" {
+            continue;
+        }
+        let path = format!("/proc/{name}/{file}");
+        if let Ok(text) = std::fs::read(&path) {
+            texts.push((path, text));
+        }
+    }
+    assert!(!texts.is_empty(), "no process shows its {file}");
+    texts
+}
+
+fn same(path: &str, text: &[u8], again: Result<Vec<u8>, ParseError>) {
+    let again = again.unwrap_or_else(|error| panic!("{path}: {error}"));
+    let (text, again) = (String::from_utf8_lossy(text), String::from_utf8_lossy(&again));
+    for (line, (theirs, ours)) in text.lines().zip(again.lines()).enumerate() {
+        assert_eq!(theirs, ours, "{path}:{}", line + 1);
+    }
+    assert_eq!(text, again, "{path}");
+}
+
+/// One file of the machine, if this kernel has it and this user may read it.
+fn of_the_machine(path: &str, again: fn(&[u8]) -> Result<Vec<u8>, ParseError>) {
+    match std::fs::read(path) {
+        Ok(text) => same(path, &text, again(&text)),
+        Err(why) => println!("skipped: {path}: {why}"),
+    }
+}
+
+fn joined<T: Text>(parts: &[T]) -> Vec<u8> {
+    parts.iter().flat_map(Text::to_bytes).collect()
+}
+
+#[test]
+fn maps_of_every_process() {
+    for (path, text) in of_every_process("maps") {
+        same(&path, &text, parse_maps(&text).map(|entries| joined(&entries)));
+    }
+}
+
+#[test]
+fn smaps_of_every_process() {
+    for (path, text) in of_every_process("smaps") {
+        same(&path, &text, parse_smaps(&text).map(|entries| joined(&entries)));
+    }
+}
+
+#[test]
+fn smaps_rollup_of_every_process() {
+    for (path, text) in of_every_process("smaps_rollup") {
+        same(
+            &path,
+            &text,
+            SmapsRollup::parse(&text).map(|rollup| rollup.to_bytes()),
+        );
+    }
+}
+
+#[test]
+fn status_of_every_process() {
+    for (path, text) in of_every_process("status") {
+        same(&path, &text, Status::parse(&text).map(|status| status.to_bytes()));
+    }
+}
+
+#[test]
+fn stat_and_statm_of_every_process() {
+    for (path, text) in of_every_process("stat") {
+        same(&path, &text, PidStat::parse(&text).map(|stat| stat.to_bytes()));
+    }
+    for (path, text) in of_every_process("statm") {
+        same(&path, &text, Statm::parse(&text).map(|statm| statm.to_bytes()));
+    }
+}
+
+#[test]
+fn texts_of_the_machine() {
+    of_the_machine("/proc/meminfo", |text| {
+        Meminfo::parse(text).map(|info| info.to_bytes())
+    });
+    of_the_machine("/proc/vmstat", |text| {
+        Counters::parse(text).map(|info| info.to_bytes())
+    });
+    of_the_machine("/proc/zoneinfo", |text| {
+        Zoneinfo::parse(text).map(|info| info.to_bytes())
+    });
+    of_the_machine("/proc/buddyinfo", |text| {
+        Buddyinfo::parse(text).map(|info| info.to_bytes())
+    });
+    of_the_machine("/proc/pagetypeinfo", |text| {
+        Pagetypeinfo::parse(text).map(|info| info.to_bytes())
+    });
+}
