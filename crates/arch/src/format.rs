@@ -44,6 +44,10 @@ pub trait Entry: Copy + PartialEq + Eq + Debug + Default + Send + Sync + 'static
     fn is_dirty(self) -> bool;
     /// Whether a cached translation survives a change of address space.
     fn is_global(self) -> bool;
+
+    /// The leaf of level `below` that maps part `index` of this present large
+    /// leaf, each part having `frames` frames, with the same rights.
+    fn part(self, below: Level, index: usize, frames: u64) -> Self;
 }
 
 /// Why a translation that exists is refused: bits that join [`ErrorCode::PROTECTION`].

@@ -263,6 +263,10 @@ impl Entry for Pte {
     fn is_global(self) -> bool {
         self.has(PteFlags::GLOBAL)
     }
+
+    fn part(self, below: Level, index: usize, frames: u64) -> Self {
+        Pte::part(self, below, index, frames)
+    }
 }
 
 impl fmt::Debug for Pte {

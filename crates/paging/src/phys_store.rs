@@ -1,0 +1,148 @@
+//! Tables in frames of the machine's RAM.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use alloc::sync::Arc;
+
+use foliant_arch::{Format, Level};
+use foliant_phys::{AllocError, AllocRequest, FrameFlags, Owner, Phys, WORDS};
+use foliant_platform::{Flush, Mmu};
+use foliant_units::{Errno, Pfn};
+
+use crate::store::{Header, Store, Words};
+use crate::tree::Tree;
+
+/// Frames of a [`Phys`], and the machine's knowledge of the space.
+pub struct PhysStore<P: Mmu> {
+    phys: Arc<Phys<P>>,
+    root: Pfn,
+    context: P::Context,
+}
+
+impl<P: Mmu, F: Format> Tree<PhysStore<P>, F> {
+    /// Empty tables, and a machine context for them.
+    ///
+    /// # Errors
+    /// `NOMEM` without a frame for the root; what [`Mmu::context`] says.
+    pub fn new(phys: &Arc<Phys<P>>) -> Result<Self, Errno> {
+        let root = allocate(phys)?;
+        match phys.platform().context(root.base()) {
+            Ok(context) => Ok(Self::in_store(PhysStore {
+                phys: phys.clone(),
+                root,
+                context,
+            })),
+            Err(errno) => {
+                release(phys, root);
+                Err(errno)
+            }
+        }
+    }
+
+    /// What the machine knows of the space.
+    pub fn context(&self) -> &P::Context {
+        &self.store().context
+    }
+
+    /// The memory that the tables are in.
+    pub fn phys(&self) -> &Arc<Phys<P>> {
+        &self.store().phys
+    }
+}
+
+impl<P: Mmu> Store for PhysStore<P> {
+    type Words<'s>
+        = &'s [AtomicU64; WORDS]
+    where
+        Self: 's;
+
+    fn root(&self) -> Pfn {
+        self.root
+    }
+
+    fn allocate(&self, _level: Level) -> Result<Pfn, AllocError> {
+        allocate(&self.phys)
+    }
+
+    fn release(&self, table: Pfn) {
+        release(&self.phys, table);
+    }
+
+    fn words(&self, table: Pfn) -> Self::Words<'_> {
+        self.phys.content(table).words()
+    }
+
+    fn header(&self, table: Pfn) -> Header<'_> {
+        let record = self.phys.record(table);
+        Header {
+            lock: &record.lock,
+            live: &record.count,
+            next: &record.next,
+        }
+    }
+
+    fn put_frame(&self, frame: Pfn) {
+        drop(self.phys.adopt(frame));
+    }
+
+    fn flush(&self, what: Flush<'_>) {
+        self.phys.platform().flush(&self.context, what);
+    }
+
+    fn cpu(&self) -> usize {
+        self.phys.platform().cpu().index()
+    }
+
+    fn cpus(&self) -> usize {
+        self.phys.platform().cpus() as usize
+    }
+
+    fn enter(&self) {
+        self.phys.platform().preempt_off();
+    }
+
+    fn leave(&self) {
+        self.phys.platform().preempt_on();
+    }
+}
+
+fn allocate<P: Mmu>(phys: &Phys<P>) -> Result<Pfn, AllocError> {
+    let table = phys
+        .alloc(AllocRequest::kernel(Owner::Table).zeroed())?
+        .into_pfn();
+    let record = phys.record(table);
+    record.set(FrameFlags::TABLE);
+    // The record's words are whatever the last owner left.
+    record.lock.store(0, Ordering::Relaxed);
+    record.count.store(0, Ordering::Relaxed);
+    Ok(table)
+}
+
+fn release<P: Mmu>(phys: &Phys<P>, table: Pfn) {
+    phys.record(table).clear(FrameFlags::TABLE);
+    drop(phys.adopt(table));
+}
+
+impl Words for &[AtomicU64; WORDS] {
+    fn load(self, index: usize) -> u64 {
+        self[index].load(Ordering::Acquire)
+    }
+
+    fn store(self, index: usize, word: u64) {
+        self[index].store(word, Ordering::Release);
+    }
+
+    fn store_plain(self, index: usize, word: u64) {
+        self[index].store(word, Ordering::Relaxed);
+    }
+
+    fn swap(self, index: usize, word: u64) -> u64 {
+        self[index].swap(word, Ordering::AcqRel)
+    }
+
+    fn compare_exchange(self, index: usize, old: u64, new: u64) -> Result<(), u64> {
+        self[index]
+            .compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire)
+            .map(drop)
+    }
+}

@@ -1,0 +1,79 @@
+//! Unlinking tables that have become empty.
+
+use foliant_arch::{Entry, Format, Level};
+use foliant_units::{Pfn, Vpn, VpnRange};
+
+use crate::gather::GatherOf;
+use crate::leaf::TableGuard;
+use crate::mutant::{Mutant, seeded};
+use crate::store::{Store, Words};
+use crate::tree::{Tree, frame_of};
+
+impl<S: Store, F: Format> Tree<S, F> {
+    /// Unlinks every table that covers nothing outside `range` and is empty,
+    /// and hands it to `gather`, which frees it after the flush. The root stays.
+    ///
+    /// A caller that knows of more unused room around the pages it unmapped
+    /// gives the wider range, so that tables shared with gone neighbours go too.
+    ///
+    /// # Locking
+    /// Takes one table lock at a time. Others may fault in the range: a table
+    /// that gets an entry in time is left alone.
+    ///
+    /// # Linux source concept
+    /// `free_pgtables()` with its floor and ceiling.
+    pub fn free_range(&self, range: VpnRange, gather: &mut GatherOf<'_, S, F>) {
+        // The pin keeps the tables that this walk stands on.
+        let pin = self.pin();
+        self.prune(self.store.root(), F::GEOMETRY.top(), range, gather);
+        drop(pin);
+    }
+
+    /// Prunes the children of `table`, a table of `level`.
+    fn prune(&self, table: Pfn, level: Level, range: VpnRange, gather: &mut GatherOf<'_, S, F>) {
+        let Some(below) = F::GEOMETRY.below(level) else {
+            return;
+        };
+        let words = self.store.words(table);
+        let mut at = range.start;
+        while at < range.end {
+            let span = F::GEOMETRY.entry_range(level, at);
+            let entry = F::Entry::from_raw(words.load(F::GEOMETRY.index(level, at)));
+            if entry.is_table(level) {
+                let child = frame_of(entry, level);
+                self.prune(child, below, range.intersect(span), gather);
+                if range.covers(span) && self.try_detach(child, below, at) {
+                    self.unlink(table, level, at);
+                    self.count(below, false);
+                    gather.add_table(span, child);
+                }
+            }
+            at = span.end;
+        }
+    }
+
+    /// Detaches `table` if it is linked and empty.
+    fn try_detach(&self, table: Pfn, level: Level, page: Vpn) -> bool {
+        // A look without the lock first: most tables are not empty.
+        if self.live(table) != 0 {
+            return false;
+        }
+        match TableGuard::lock(self, table, level, page) {
+            Some(guard) if guard.live() == 0 || seeded(Mutant::DetachBlindly) => {
+                guard.detach();
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Empties the entry of a detached table in the table above it.
+    fn unlink(&self, above: Pfn, level: Level, page: Vpn) {
+        // A table with a live entry is never detached, and this entry is live.
+        let guard = TableGuard::lock(self, above, level, page);
+        debug_assert!(guard.is_some(), "a table was detached with an entry in it");
+        if let Some(mut guard) = guard {
+            guard.replace(page, F::Entry::EMPTY);
+        }
+    }
+}

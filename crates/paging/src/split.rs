@@ -1,0 +1,66 @@
+//! Turning a large mapping into a table of smaller ones.
+
+use foliant_arch::{Entry, Format, Level};
+use foliant_phys::AllocError;
+use foliant_platform::sync::atomic::Ordering;
+use foliant_units::Vpn;
+
+use crate::descend::Missing;
+use crate::gather::GatherOf;
+use crate::store::{Store, Words};
+use crate::tree::Tree;
+
+impl<S: Store, F: Format> Tree<S, F> {
+    /// Splits the present mapping of `level` that holds `page` into a table of
+    /// mappings one level below, which translate the same. The gather gets the
+    /// large translation, which CPUs must forget before the parts change.
+    ///
+    /// `false` if there is no such mapping.
+    ///
+    /// # Errors
+    /// No memory for the table; nothing has changed.
+    ///
+    /// # Linux source concept
+    /// `__split_huge_pmd()`, the part about the tables.
+    pub fn split(
+        &self,
+        page: Vpn,
+        level: Level,
+        gather: &mut GatherOf<'_, S, F>,
+    ) -> Result<bool, AllocError> {
+        let Some(below) = F::GEOMETRY.below(level) else {
+            return Ok(false);
+        };
+        let spare = self.spare(below)?;
+        let Some(mut guard) = self.lock_level(page, level, Missing::Skip)? else {
+            return Ok(false);
+        };
+        let mut large = guard.get(page);
+        if guard.level() != level || !large.is_present() || large.is_table(level) {
+            return Ok(false);
+        }
+
+        let words = self.store.words(spare.table());
+        let parts = F::GEOMETRY.entries(below);
+        self.store
+            .header(spare.table())
+            .live
+            .store(parts as u32, Ordering::Relaxed);
+        let link = F::Entry::link(spare.table().base(), level);
+        loop {
+            for index in 0..parts {
+                let part = large.part(below, index, F::GEOMETRY.entry_pages(below));
+                words.store_plain(index, part.raw());
+            }
+            // The hardware may have used or dirtied the mapping meanwhile.
+            match guard.compare_exchange(page, large, link) {
+                Ok(()) => break,
+                Err(seen) => large = seen,
+            }
+        }
+        self.count(below, true);
+        spare.linked();
+        gather.removed(guard.range());
+        Ok(true)
+    }
+}

@@ -1,0 +1,79 @@
+//! Where tables live.
+
+use foliant_arch::Level;
+use foliant_phys::AllocError;
+use foliant_platform::Flush;
+use foliant_platform::sync::atomic::AtomicU32;
+use foliant_units::Pfn;
+
+/// What is kept about a table beside its entries.
+#[derive(Debug)]
+pub struct Header<'s> {
+    /// The lock word; see [`lock`](crate).
+    pub lock: &'s AtomicU32,
+    /// How many entries are not empty. Changed under the lock only.
+    pub live: &'s AtomicU32,
+    /// The next unlinked table that waits for its end.
+    pub next: &'s AtomicU32,
+}
+
+/// The entries of one table, as raw words.
+pub trait Words: Copy {
+    /// Reads entry `index`; sees what was written before it was published.
+    fn load(self, index: usize) -> u64;
+    /// Writes entry `index`, publishing what was written before.
+    fn store(self, index: usize, word: u64);
+    /// Writes entry `index` of a table that nobody else sees.
+    fn store_plain(self, index: usize, word: u64);
+    /// Replaces entry `index`.
+    fn swap(self, index: usize, word: u64) -> u64;
+    /// Replaces entry `index` if it is `old`.
+    ///
+    /// # Errors
+    /// What was there instead.
+    fn compare_exchange(self, index: usize, old: u64, new: u64) -> Result<(), u64>;
+}
+
+/// The memory that tables are made of, and the machine that walks them.
+pub trait Store: Send + Sync + Sized + 'static {
+    /// Access to the entries of a table.
+    type Words<'s>: Words + 's
+    where
+        Self: 's;
+
+    /// The top table.
+    fn root(&self) -> Pfn;
+
+    /// A table with all entries empty, open, and no live entry.
+    ///
+    /// # Errors
+    /// No memory.
+    fn allocate(&self, level: Level) -> Result<Pfn, AllocError>;
+
+    /// Takes a table back that nobody can reach any more.
+    fn release(&self, table: Pfn);
+
+    /// The entries of `table`.
+    fn words(&self, table: Pfn) -> Self::Words<'_>;
+
+    /// What is kept about `table`.
+    fn header(&self, table: Pfn) -> Header<'_>;
+
+    /// Gives back one reference to a frame that a table mapped.
+    fn put_frame(&self, frame: Pfn);
+
+    /// Makes every CPU forget translations.
+    fn flush(&self, what: Flush<'_>);
+
+    /// The CPU this runs on, as an index; only a hint.
+    fn cpu(&self) -> usize;
+
+    /// How many CPUs there are.
+    fn cpus(&self) -> usize;
+
+    /// Called before a table lock is taken: preemption goes off.
+    fn enter(&self) {}
+
+    /// Called after a table lock was given back.
+    fn leave(&self) {}
+}
