@@ -81,6 +81,16 @@ impl FaultCounts {
         self.refused.fetch_add(other.refused, Ordering::Relaxed);
     }
 
+    /// The counts now, which start again from zero.
+    pub(crate) fn drain(&self) -> FaultTally {
+        let mut tally = FaultTally::default();
+        for (to, from) in tally.by_outcome.iter_mut().zip(&self.by_outcome) {
+            *to = from.swap(0, Ordering::Relaxed);
+        }
+        tally.refused = self.refused.swap(0, Ordering::Relaxed);
+        tally
+    }
+
     /// The counts now.
     pub fn tally(&self) -> FaultTally {
         let mut tally = FaultTally::default();

@@ -12,29 +12,40 @@ extern crate alloc;
 mod anon;
 mod book;
 mod counters;
+mod env;
 mod fault;
 mod flags;
+mod fork;
+mod history;
 mod layout;
 mod map;
 mod merge;
 mod object;
 mod ops;
+mod pages;
+mod space;
 pub mod tree;
+mod usercopy;
 mod vma;
 mod work;
 
 pub use anon::{AnonFamily, FamilyId};
 pub use book::{Book, Limits, Usage};
 pub use counters::{CounterSnapshot, Counters, FaultCounts, FaultTally, Resident, Rss};
+pub use env::Env;
 pub use fault::{
     Access, Backed, Fault, FaultError, Outcome, Plan, Refusal, Resolved, Segv, Shows, SlotState, Weight,
     classify,
 };
 pub use flags::VmFlags;
+pub use history::History;
 pub use layout::{Growth, Layout, Randomness, STACK_GUARD, TASK_END};
 pub use map::{AddressMap, Change};
-pub use object::{FileBacking, Latency, Pages};
+pub use object::{FileBacking, Latency, Object, ObjectId, Pages};
 pub use ops::{Advised, FileMap, FilePlacement, MapRequest, Mapped, MoveRequest, Moved, SyncPlan};
+pub use pages::{PageView, Populate, PopulateError, Residency};
+pub use space::{Space, SpaceViolation};
 pub use tree::{Published, Tree};
+pub use usercopy::{CopyError, StringError};
 pub use vma::{Backing, FileLabel, Lineage, Mapping, Source, Vma, VmaGuard};
 pub use work::{PageWork, Treatment, Zap};

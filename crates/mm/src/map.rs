@@ -187,6 +187,9 @@ impl<B: Backing, W: PageWork<B>> Change<'_, B, W> {
         let family = others.clone().find_map(|vma| vma.family());
         joined.set_family(family.or_else(|| draft.family.clone()));
         for old in others {
+            if !Arc::ptr_eq(&joined.faults, &old.faults) {
+                joined.faults.absorb(&old.faults.tally());
+            }
             self.take_out(old);
         }
         self.put_in(joined)

@@ -6,6 +6,7 @@ use core::fmt;
 use foliant_platform::sync::{RwLock, RwLockReadGuard, SpinLock};
 use foliant_units::{Vpn, VpnRange};
 
+use crate::counters::FaultCounts;
 use crate::flags::VmFlags;
 use crate::tree::Spanned;
 
@@ -77,6 +78,8 @@ pub struct Vma<B: Backing> {
     pub source: Source<B>,
     /// Name given by `PR_SET_VMA_ANON_NAME`.
     pub name: Option<Arc<str>>,
+    /// Its faults, and those of the parts that were split off it.
+    pub faults: Arc<FaultCounts>,
     family: SpinLock<Option<Arc<B::Family>>>,
     live: RwLock<bool>,
 }
@@ -94,6 +97,7 @@ impl<B: Backing> Vma<B> {
             pgoff,
             source,
             name: None,
+            faults: Arc::default(),
             family: SpinLock::new(None),
             live: RwLock::new(true),
         }
@@ -108,6 +112,7 @@ impl<B: Backing> Vma<B> {
             pgoff: self.pgoff,
             source: self.source.clone(),
             name: self.name.clone(),
+            faults: self.faults.clone(),
             family: SpinLock::new(self.family()),
             live: RwLock::new(true),
         }

@@ -109,19 +109,6 @@ impl Cache {
         }
     }
 
-    /// The first page of `pages` without a frame, and how many such follow it.
-    pub(crate) fn first_gap(&self, pages: Pages) -> Option<Pages> {
-        let mut next = pages.start;
-        let mut gap = None;
-        self.each(pages.clone(), |page, _| {
-            if page > next && gap.is_none() {
-                gap = Some(next..page);
-            }
-            next = page + 1;
-        });
-        gap.or((next < pages.end).then_some(next..pages.end))
-    }
-
     /// Puts a frame in, with the cache's reference to it.
     pub(crate) fn insert(&self, page: u64, pfn: Pfn, read_at: Version) -> Result<(), Refused> {
         let mut inner = self.inner.lock();
@@ -178,30 +165,32 @@ impl Cache {
         count
     }
 
-    /// Notes that the frame of `page`, if there is one, is newer than what
-    /// lies below. Says whether it was clean before.
-    pub(crate) fn set_dirty(&self, page: u64) -> bool {
+    /// Notes that `pfn`, the frame of `page`, is newer than what lies below.
+    /// Says whether it still is that page's frame.
+    pub(crate) fn set_dirty(&self, page: u64, pfn: Pfn) -> bool {
         let mut inner = self.inner.lock();
         let Some(chunk) = inner.chunks.get_mut(&(page / CHUNK)) else {
             return false;
         };
-        let bit = chunk.present & (1 << (page % CHUNK));
-        let fresh = chunk.dirty & bit != bit;
-        chunk.dirty |= bit;
-        fresh
+        let at = page % CHUNK;
+        let holds = chunk.get(at) == Some(pfn);
+        if holds {
+            chunk.dirty |= 1 << at;
+        }
+        holds
     }
 
-    /// Finds the first dirty page at or after `from`, and calls it clean from
-    /// now on. `take` sees its frame under the lock.
-    pub(crate) fn take_dirty<R>(&self, from: u64, take: impl FnOnce(Pfn) -> R) -> Option<(u64, R)> {
+    /// Finds the first dirty page of `pages` and calls it clean from now on.
+    /// `take` sees its frame under the lock.
+    pub(crate) fn take_dirty<R>(&self, pages: Pages, take: impl FnOnce(Pfn) -> R) -> Option<(u64, R)> {
+        if pages.is_empty() {
+            return None;
+        }
         let mut inner = self.inner.lock();
-        for (&number, chunk) in inner.chunks.range_mut(from / CHUNK..) {
-            let mut dirty = chunk.dirty;
-            if number == from / CHUNK {
-                dirty &= u64::MAX << (from % CHUNK);
-            }
-            if dirty != 0 {
-                let at = u64::from(dirty.trailing_zeros());
+        let chunks = pages.start / CHUNK..=(pages.end - 1) / CHUNK;
+        for (&number, chunk) in inner.chunks.range_mut(chunks) {
+            let mut slots = clip(&pages, number * CHUNK);
+            if let Some(at) = slots.find(|at| chunk.dirty & (1 << at) != 0) {
                 chunk.dirty &= !(1 << at);
                 return Some((number * CHUNK + at, take(chunk.frames[at as usize])));
             }
@@ -245,9 +234,6 @@ mod tests {
         assert_eq!(seen(&cache, 63..65), [63, 64]);
         assert_eq!(seen(&cache, 0..u64::MAX), [0, 62, 63, 64, 65, 200]);
         assert_eq!(seen(&cache, 5..5), []);
-        assert_eq!(cache.first_gap(62..70), Some(66..70));
-        assert_eq!(cache.first_gap(0..64), Some(1..62));
-        assert_eq!(cache.first_gap(62..66), None);
     }
 
     #[test]
@@ -283,19 +269,19 @@ mod tests {
     #[test]
     fn dirty_pages_come_in_order_and_once() {
         let cache = filled([3, 64, 130]);
-        assert!(cache.set_dirty(130));
-        assert!(cache.set_dirty(3));
-        assert!(!cache.set_dirty(3), "it was dirty already");
-        assert!(!cache.set_dirty(4), "there is no such frame");
-        assert_eq!(cache.take_dirty(0, |_| ()), Some((3, ())));
-        assert_eq!(cache.take_dirty(0, |_| ()), Some((130, ())));
-        assert_eq!(cache.take_dirty(0, |_| ()), None);
+        assert!(cache.set_dirty(130, Pfn::new(1130)));
+        assert!(cache.set_dirty(3, Pfn::new(1003)));
+        assert!(!cache.set_dirty(4, Pfn::new(1004)), "there is no such frame");
+        assert!(!cache.set_dirty(64, Pfn::new(1)), "that is not its frame");
+        assert_eq!(cache.take_dirty(0..u64::MAX, |_| ()), Some((3, ())));
+        assert_eq!(cache.take_dirty(0..u64::MAX, |_| ()), Some((130, ())));
+        assert_eq!(cache.take_dirty(0..u64::MAX, |_| ()), None);
     }
 
     #[test]
     fn dirty_frames_can_be_spared() {
         let cache = filled(0..4);
-        cache.set_dirty(2);
+        cache.set_dirty(2, Pfn::new(1002));
         let mut basket = [(0, Pfn::ZERO); 8];
         assert_eq!(cache.take(0..4, true, &mut basket), 3);
         assert_eq!(seen(&cache, 0..4), [2]);

@@ -2,6 +2,18 @@
 
 mod backing;
 mod cache;
+mod fill;
+mod io;
+#[expect(clippy::module_inception, reason = "one concept, and its parts beside it")]
+mod object;
+mod resize;
+mod shared_zero;
+mod shmem;
+mod writeback;
 
 pub use backing::{FileBacking, Latency};
 pub use cache::Pages;
+pub(crate) use fill::FillError;
+pub(crate) use object::Layout;
+pub use object::{Object, ObjectId};
+pub(crate) use shared_zero::SharedZero;

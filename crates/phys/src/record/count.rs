@@ -53,6 +53,14 @@ impl Count {
         }
     }
 
+    /// One more of something that may well have none, such as the entries that
+    /// map a frame.
+    pub fn add(&self) {
+        if self.0.fetch_add(1, Ordering::Relaxed) >= LIMIT - 1 {
+            self.stick();
+        }
+    }
+
     /// One more unless there is none: for those who found it without holding it.
     pub fn try_get(&self) -> bool {
         let mut now = self.0.load(Ordering::Relaxed);

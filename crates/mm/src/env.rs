@@ -1,0 +1,64 @@
+//! What all spaces of a machine share.
+
+use alloc::sync::Arc;
+
+use foliant_phys::{AllocError, AllocRequest, FrameFlags, Owner, Phys};
+use foliant_platform::Mmu;
+use foliant_platform::sync::atomic::{AtomicU64, Ordering};
+use foliant_units::Pfn;
+
+use crate::anon::Families;
+use crate::object::ObjectId;
+
+/// The memory manager of one machine: its frames and what belongs to no space
+/// alone. Spaces and objects hold it together.
+pub struct Env<P: Mmu> {
+    phys: Arc<Phys<P>>,
+    zero: Pfn,
+    families: Families,
+    objects: AtomicU64,
+}
+
+impl<P: Mmu> Env<P> {
+    /// A memory manager over `phys`.
+    ///
+    /// # Errors
+    /// If there is no frame for the page of zeroes.
+    pub fn new(phys: Arc<Phys<P>>) -> Result<Arc<Self>, AllocError> {
+        let zero = phys.alloc(AllocRequest::kernel(Owner::Kernel).zeroed())?;
+        phys.record(zero.pfn()).set(FrameFlags::ZERO_PAGE);
+        let zero = zero.into_pfn();
+        Ok(Arc::new(Self {
+            phys,
+            zero,
+            families: Families::default(),
+            objects: AtomicU64::new(0),
+        }))
+    }
+
+    /// The frames.
+    pub fn phys(&self) -> &Arc<Phys<P>> {
+        &self.phys
+    }
+
+    /// The frame of zeroes that reads of untouched private memory see. It is
+    /// never counted and never written.
+    pub fn zero_frame(&self) -> Pfn {
+        self.zero
+    }
+
+    pub(crate) fn families(&self) -> &Families {
+        &self.families
+    }
+
+    pub(crate) fn next_object(&self) -> ObjectId {
+        ObjectId::new(self.objects.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+}
+
+impl<P: Mmu> Drop for Env<P> {
+    fn drop(&mut self) {
+        self.phys.record(self.zero).clear(FrameFlags::ZERO_PAGE);
+        drop(self.phys.adopt(self.zero));
+    }
+}
