@@ -15,11 +15,11 @@ impl<P: Platform> Phys<P> {
     ///
     /// # Linux source concept
     /// `alloc_pages_bulk()`.
-    pub fn alloc_bulk(
-        &self,
+    pub fn alloc_bulk<'a>(
+        &'a self,
         request: AllocRequest,
         count: usize,
-        mut each: impl FnMut(Frame<'_, P>),
+        mut each: impl FnMut(Frame<'a, P>),
     ) -> Result<usize, AllocError> {
         for got in 0..count {
             match self.alloc(request) {

@@ -72,10 +72,16 @@ impl<P: Platform> Phys<P> {
             reclaimer.wake(request);
         }
 
-        // 1. What is kept back for those who got here.
+        // 1. What is kept back for those who got here. A large folio that its
+        // owner can do without is not worth a visit to every block.
+        let worth_it = request.order.raw() <= COSTLY
+            || matches!(
+                request.effort,
+                Effort::MayReclaim | Effort::RetryMayFail | Effort::Reserves
+            );
         let thorough = Look {
             mark: Mark::Min,
-            everywhere: true,
+            everywhere: worth_it,
         };
         if let Some(entry) = self.attempt(request, thorough) {
             return Ok(entry);
@@ -88,8 +94,12 @@ impl<P: Platform> Phys<P> {
             return self.attempt(request, everything).ok_or(AllocError::OutOfMemory);
         }
 
-        // 2. What lies in rings.
-        self.drain_all();
+        // 2. What lies in rings: everybody's, for those who can wait for that.
+        if request.effort.may_sleep() {
+            self.drain_all();
+        } else {
+            self.drain_here();
+        }
         if let Some(entry) = self.attempt(request, thorough) {
             return Ok(entry);
         }

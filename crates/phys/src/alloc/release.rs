@@ -131,6 +131,13 @@ impl<P: Platform> Phys<P> {
         }
     }
 
+    /// Moves the folios in this CPU's rings back to the lines.
+    pub(crate) fn drain_here(&self) {
+        if let Some(guard) = self.cpus.enter(&self.platform) {
+            self.drain_guarded(&guard);
+        }
+    }
+
     /// Moves the folios in all rings back to the lines: at once for this CPU,
     /// and for the others where the platform allows it; elsewhere each CPU does
     /// it when it next allocates or frees.
@@ -138,9 +145,7 @@ impl<P: Platform> Phys<P> {
     /// # Linux source concept
     /// `drain_all_pages()`.
     pub fn drain_all(&self) {
-        if let Some(guard) = self.cpus.enter(&self.platform) {
-            self.drain_guarded(&guard);
-        }
+        self.drain_here();
         let here = self.platform.cpu().index();
         for cpu in (0..self.cpus.len()).filter(|&cpu| cpu != here) {
             match self.cpus.enter_other(&self.platform, cpu) {

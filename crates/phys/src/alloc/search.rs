@@ -91,6 +91,7 @@ impl Blocks {
             self.take(&claim, block, want.order, want.count - before as u32, into);
             drop(claim);
             self.refresh(zone, block);
+            self.rehint(zone, block);
         }
     }
 
@@ -126,6 +127,7 @@ impl Blocks {
             while let Some(block) = self.hints.next(zone, map, from) {
                 from = block + 1;
                 self.take_some(zone, want, owner, block, into);
+                self.unhint(zone, block, map);
                 if into.is_empty() {
                     continue;
                 }
@@ -139,6 +141,21 @@ impl Blocks {
             }
         }
         !into.is_empty()
+    }
+
+    /// Forgets a hint that led to a block which is no longer at that level.
+    fn unhint(&self, zone: &Zone, block: usize, map: usize) {
+        let tag = &self.tags[block];
+        if map_of(tag.mobility(), tag.level()) != Some(map) {
+            self.hints.shift(zone, block, Some(map), None);
+        }
+    }
+
+    /// Repeats the hint to a block that was found without one.
+    fn rehint(&self, zone: &Zone, block: usize) {
+        let tag = &self.tags[block];
+        self.hints
+            .shift(zone, block, None, map_of(tag.mobility(), tag.level()));
     }
 
     /// Takes from one block of `owner`, if it is not busy.

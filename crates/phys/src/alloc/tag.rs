@@ -88,9 +88,10 @@ impl Drop for Claim<'_> {
 impl Tag {
     /// Takes the claim if nobody has it.
     pub(crate) fn try_claim(&self) -> Option<Claim<'_>> {
-        // Acquire: see the bits that the last claimant cleared.
+        // Acquire: see the bits that the last claimant cleared. The claim is made
+        // only on success: dropping one ends it, whosever it is.
         let before = self.0.fetch_or(CLAIMED, Ordering::Acquire);
-        (before & CLAIMED == 0).then_some(Claim(self))
+        (before & CLAIMED == 0).then(|| Claim(self))
     }
 
     /// Waits for the claim.
