@@ -11,6 +11,7 @@ extern crate alloc;
 
 mod anon;
 mod book;
+mod calls;
 mod counters;
 mod env;
 mod fault;

@@ -98,8 +98,19 @@ impl<B: Backing> AddressMap<B> {
                 change.each_advised(range, |change, vma, part| change.advise_flags(vma, part, advice))?;
             }
             Kind::Guard => {
-                let mut change = self.change(work);
-                change.each_advised(range, |change, vma, part| change.advise_guard(vma, part))?;
+                // Marked first and treated then, when neighbours can be asked for
+                // their families.
+                let mut marked = range.start;
+                let result = self.change(work).each_advised(range, |change, vma, part| {
+                    change.mark_guarded(vma)?;
+                    marked = part.end;
+                    Ok(())
+                });
+                let part = VpnRange::new(range.start, marked);
+                match self.treat_each(work, part, advice, Treatment::Guard) {
+                    Ok(()) | Err(Errno::NOMEM) => result?,
+                    Err(other) => return Err(other),
+                }
             }
             Kind::Pages(treatment) => self.treat_each(work, range, advice, treatment)?,
             Kind::Populate { write } => return Ok(Advised::Populate { range, write }),
@@ -213,17 +224,16 @@ impl<B: Backing, W: PageWork<B>> Change<'_, B, W> {
     }
 
     /// # Linux source concept
-    /// `madvise_guard_install()`.
-    fn advise_guard(&mut self, vma: &Arc<Vma<B>>, part: VpnRange) -> Result<(), Errno> {
+    /// `madvise_guard_install()`, its first half.
+    fn mark_guarded(&mut self, vma: &Arc<Vma<B>>) -> Result<(), Errno> {
         permit_treatment(vma, Advice::GuardInstall)?;
-        let mut now = vma.clone();
         if !vma.flags.contains(VmFlags::MAYBE_GUARD) {
             self.freeze(vma);
             let mut marked = vma.successor();
             marked.flags |= VmFlags::MAYBE_GUARD;
-            now = self.swap(vma, marked);
+            self.swap(vma, marked);
         }
-        self.work.treat(&now, part, Treatment::Guard)
+        Ok(())
     }
 }
 

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use foliant_uapi::{MlockAllFlags, MlockFlags};
 use foliant_units::{Errno, PAGE_SIZE, VirtAddr, VirtRange, VpnRange};
 
+use super::map::UNLOCKABLE;
 use super::page_align;
 use crate::flags::VmFlags;
 use crate::map::Change;
@@ -128,8 +129,7 @@ impl<B: Backing, W: PageWork<B>> Change<'_, B, W> {
     fn lock_part(&mut self, vma: &Arc<Vma<B>>, part: VpnRange, lock: VmFlags) -> Result<(), Errno> {
         let old = vma.flags;
         let new = (old - VmFlags::LOCKED_MASK) | lock;
-        let exempt = VmFlags::SPECIAL | VmFlags::HUGETLB | VmFlags::DROPPABLE;
-        if new == old || old.intersects(exempt) {
+        if new == old || old.intersects(UNLOCKABLE) {
             return Ok(());
         }
         let now = self.modify(vma, part, new, vma.name.clone())?;

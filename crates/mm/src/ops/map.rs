@@ -203,8 +203,22 @@ impl<B: Backing, W: PageWork<B>> Change<'_, B, W> {
             }
             None => Source::Anonymous,
         };
+        self.replace(range, flags, pgoff, source)
+    }
+
+    /// Puts a mapping in place of everything in `range`, and counts it.
+    pub(super) fn replace(
+        &mut self,
+        range: VpnRange,
+        mut flags: VmFlags,
+        pgoff: u64,
+        source: Source<B>,
+    ) -> Result<Arc<Vma<B>>, Errno> {
         self.unmap(range)?;
-        if flags.contains(VmFlags::LOCKED) && !flags.intersects(VmFlags::SPECIAL) {
+        if flags.intersects(UNLOCKABLE) {
+            flags -= VmFlags::LOCKED_MASK;
+        }
+        if flags.contains(VmFlags::LOCKED) {
             self.book.usage.locked += range.len();
         }
         self.book.usage.add(flags, range.len());
@@ -255,6 +269,9 @@ impl<B: Backing, W: PageWork<B>> Change<'_, B, W> {
 
 /// What `mprotect` may turn on in an ordinary mapping.
 const MAY_ALL: VmFlags = VmFlags::MAYREAD.union(VmFlags::MAYWRITE).union(VmFlags::MAYEXEC);
+
+/// What is never locked, whatever is asked.
+pub(super) const UNLOCKABLE: VmFlags = VmFlags::SPECIAL.union(VmFlags::HUGETLB).union(VmFlags::DROPPABLE);
 
 /// Whether the address is exact.
 fn is_fixed(flags: MapFlags) -> bool {
@@ -326,7 +343,7 @@ fn permit_anonymous(map: MapFlags, flags: VmFlags) -> Result<VmFlags, Errno> {
         Some(MapType::Private) => Ok(flags),
         Some(MapType::Shared) if flags.contains(VmFlags::GROWSDOWN) => Err(Errno::INVAL),
         Some(MapType::Shared) => Ok(flags | VmFlags::SHARED | VmFlags::MAYSHARE),
-        Some(MapType::Droppable) if flags.intersects(VmFlags::LOCKED | VmFlags::GROWSDOWN) => {
+        Some(MapType::Droppable) if map.contains(MapFlags::LOCKED) || flags.contains(VmFlags::GROWSDOWN) => {
             Err(Errno::INVAL)
         }
         Some(MapType::Droppable) => {

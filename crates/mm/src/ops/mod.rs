@@ -14,6 +14,7 @@ mod mremap;
 mod name;
 mod place;
 mod protect;
+mod remap_file;
 mod seal;
 mod sync;
 mod unmap;

@@ -232,7 +232,7 @@ impl<B: Backing, W: PageWork<B>> Change<'_, B, W> {
         }
         if step.pages < step.from.len() {
             let kept = step.from.start + step.pages;
-            self.unmap(VpnRange::new(kept, step.from.end))?;
+            self.munmap(kept.base(), (step.from.end - kept) << PAGE_SHIFT)?;
             step.from.end = kept;
             vma = self.tree.get(step.from.start).cloned().ok_or(Errno::FAULT)?;
         }
@@ -251,7 +251,8 @@ impl<B: Backing, W: PageWork<B>> Change<'_, B, W> {
         let here = step.from.start.base();
         if !step.grows() {
             if step.pages < step.from.len() {
-                self.unmap(VpnRange::new(step.from.start + step.pages, step.from.end))?;
+                let kept = step.from.start + step.pages;
+                self.munmap(kept.base(), (step.from.end - kept) << PAGE_SHIFT)?;
             }
             return Ok(here);
         }

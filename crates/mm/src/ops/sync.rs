@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use foliant_uapi::MsyncFlags;
-use foliant_units::{Errno, PAGE_SHIFT, VirtAddr, VpnRange};
+use foliant_units::{Errno, VirtAddr, VpnRange};
 
 use super::page_align;
 use crate::flags::VmFlags;
@@ -13,7 +13,7 @@ use crate::vma::{Backing, Mapping, Source};
 
 /// What `msync` has to write back, and what it says after that.
 pub struct SyncPlan<B: Backing> {
-    /// Bytes of objects, in order; the first failure is the call's.
+    /// Pages of objects, in order; the first failure is the call's.
     pub writes: Vec<(Arc<Mapping<B>>, core::ops::Range<u64>)>,
     /// The result, if all were written.
     pub result: Result<(), Errno>,
@@ -62,8 +62,8 @@ impl<B: Backing> AddressMap<B> {
                 && how.contains(MsyncFlags::SYNC)
                 && vma.is_shared()
             {
-                let first = vma.pgoff_at(part.start) << PAGE_SHIFT;
-                writes.push((mapping.clone(), first..first + (part.len() << PAGE_SHIFT)));
+                let first = vma.pgoff_at(part.start);
+                writes.push((mapping.clone(), first..first + part.len()));
             }
             at = vma.range.end;
         }

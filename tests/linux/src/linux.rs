@@ -1,0 +1,326 @@
+//! The live kernel: a child process runs the operations.
+//!
+//! The child is forked, so between `fork` and its end it allocates nothing and
+//! calls nothing but the kernel. It writes what it sees into shared memory.
+
+use std::io;
+
+use crate::op::{AREA, AREA_BYTES, Behind, ELSEWHERE, FILE_PAGES, Observed, Op, Shown};
+
+/// Bytes for the texts of one sequence.
+const ARENA: usize = 64 << 20;
+
+/// Runs sequences on the kernel below.
+pub struct Linux {
+    arena: *mut u8,
+}
+
+/// What the child leaves at the start of the arena.
+#[repr(C)]
+struct Header {
+    done: usize,
+    used: usize,
+}
+
+/// One record in the arena, followed by `text` bytes of `/proc/self/smaps`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Record {
+    result: i64,
+    text: usize,
+}
+
+impl Linux {
+    /// Prepares the shared memory.
+    ///
+    /// # Errors
+    /// That of `mmap`.
+    pub fn new() -> io::Result<Self> {
+        let kind = libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        // SAFETY: a new mapping anywhere touches nothing that exists.
+        let arena = unsafe {
+            libc::mmap(
+                core::ptr::null_mut(),
+                ARENA,
+                libc::PROT_READ | libc::PROT_WRITE,
+                kind,
+                -1,
+                0,
+            )
+        };
+        if arena == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Self { arena: arena.cast() })
+    }
+
+    /// Runs one sequence in a fresh child.
+    ///
+    /// # Errors
+    /// Those of the calls around it; a child that died early gives fewer observations.
+    pub fn run(&self, ops: &[Op]) -> io::Result<Vec<Observed>> {
+        let files = Files::new()?;
+        // SAFETY: the arena is ours and no child runs.
+        unsafe {
+            self.arena.cast::<Header>().write(Header {
+                done: 0,
+                used: size_of::<Header>(),
+            })
+        };
+        // SAFETY: the child keeps to async-signal-safe calls and leaves by `_exit`.
+        let pid = unsafe { libc::fork() };
+        match pid {
+            -1 => return Err(io::Error::last_os_error()),
+            0 => self.child(ops, &files),
+            _ => {}
+        }
+        let mut status = 0;
+        // SAFETY: waits for our own child.
+        if unsafe { libc::waitpid(pid, &mut status, 0) } != pid {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(self.collect())
+    }
+
+    fn child(&self, ops: &[Op], files: &Files) -> ! {
+        // SAFETY: plain system calls on this process alone.
+        unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
+        for op in ops {
+            let result = perform(op, files);
+            if !self.record(result) {
+                break;
+            }
+        }
+        // SAFETY: ends the child without running anything of the parent's.
+        unsafe { libc::_exit(0) }
+    }
+
+    /// Appends the result and the map; false when the arena is full.
+    fn record(&self, result: i64) -> bool {
+        // SAFETY: the header is in the arena, and only the child runs on it.
+        let header = unsafe { &mut *self.arena.cast::<Header>() };
+        let start = header.used;
+        let mut end = start + size_of::<Record>();
+        if end + (1 << 20) > ARENA {
+            return false;
+        }
+        // SAFETY: the path is a C string.
+        let fd = unsafe { libc::open(c"/proc/self/smaps".as_ptr(), libc::O_RDONLY) };
+        while end < ARENA {
+            // SAFETY: the bytes from `end` on are in the arena and unused.
+            let got = unsafe { libc::read(fd, self.arena.add(end).cast(), ARENA - end) };
+            if got <= 0 {
+                break;
+            }
+            end += got as usize;
+        }
+        // SAFETY: closes what was opened above.
+        unsafe { libc::close(fd) };
+        let text = end - start - size_of::<Record>();
+        // SAFETY: inside of the arena, kept aligned below.
+        unsafe {
+            self.arena
+                .add(start)
+                .cast::<Record>()
+                .write(Record { result, text })
+        };
+        header.used = end.next_multiple_of(16);
+        header.done += 1;
+        true
+    }
+
+    fn collect(&self) -> Vec<Observed> {
+        // SAFETY: the child is gone; the arena is ours.
+        let header = unsafe { self.arena.cast::<Header>().read() };
+        let mut at = size_of::<Header>();
+        (0..header.done)
+            .map(|_| {
+                // SAFETY: the child wrote `done` records one after the other.
+                let record = unsafe { self.arena.add(at).cast::<Record>().read() };
+                // SAFETY: and so many bytes of text after it.
+                let text = unsafe {
+                    core::slice::from_raw_parts(self.arena.add(at + size_of::<Record>()), record.text)
+                };
+                at = (at + size_of::<Record>() + record.text).next_multiple_of(16);
+                Observed {
+                    result: record.result,
+                    vmas: parse(&String::from_utf8_lossy(text)),
+                }
+            })
+            .collect()
+    }
+}
+
+impl Drop for Linux {
+    fn drop(&mut self) {
+        // SAFETY: made by `new`, and nobody uses it any more.
+        unsafe { libc::munmap(self.arena.cast(), ARENA) };
+    }
+}
+
+/// The descriptors that a sequence uses.
+struct Files {
+    file: i32,
+    read_only: i32,
+    scratch: i32,
+}
+
+impl Files {
+    fn new() -> io::Result<Self> {
+        let memfd = |name: &core::ffi::CStr| {
+            // SAFETY: the name is a C string.
+            let fd = unsafe { libc::memfd_create(name.as_ptr(), 0) };
+            if fd < 0 {
+                Err(io::Error::last_os_error())
+            } else {
+                Ok(fd)
+            }
+        };
+        let file = memfd(c"file")?;
+        // SAFETY: our own descriptor.
+        unsafe { libc::ftruncate(file, (2 * FILE_PAGES * 4096) as i64) };
+        let scratch = memfd(c"scratch")?;
+        // SAFETY: our own descriptor.
+        unsafe { libc::ftruncate(scratch, 4096) };
+        let path = std::ffi::CString::new(format!("/proc/self/fd/{file}"))?;
+        // SAFETY: the path is a C string.
+        let read_only = unsafe { libc::open(path.as_ptr(), libc::O_RDONLY) };
+        if read_only < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Self {
+            file,
+            read_only,
+            scratch,
+        })
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        for fd in [self.file, self.read_only, self.scratch] {
+            // SAFETY: our own descriptors.
+            unsafe { libc::close(fd) };
+        }
+    }
+}
+
+/// A system call on the area.
+fn call(nr: i64, args: [u64; 6]) -> i64 {
+    // SAFETY: the addresses are those of the area, where nothing of this
+    // process lives, or come from a call that placed a new mapping.
+    let result = unsafe { libc::syscall(nr, args[0], args[1], args[2], args[3], args[4], args[5]) };
+    if result != -1 {
+        return result;
+    }
+    // SAFETY: errno of this thread.
+    -i64::from(unsafe { *libc::__errno_location() })
+}
+
+fn perform(op: &Op, files: &Files) -> i64 {
+    let abs = Op::absolute;
+    match *op {
+        Op::Map {
+            at,
+            len,
+            prot,
+            flags,
+            behind,
+            offset,
+        } => {
+            let (fd, anonymous) = match behind {
+                Behind::Anonymous => (-1, libc::MAP_ANONYMOUS as u64),
+                Behind::File => (i64::from(files.file), 0),
+                Behind::ReadOnlyFile => (i64::from(files.read_only), 0),
+            };
+            let flags = u64::from(flags) | anonymous;
+            let got = call(
+                libc::SYS_mmap,
+                [abs(at), len, prot.into(), flags, fd as u64, offset],
+            );
+            placed(got, len)
+        }
+        Op::Unmap { at, len } => call(libc::SYS_munmap, [abs(at), len, 0, 0, 0, 0]),
+        Op::Protect { at, len, prot } => call(libc::SYS_mprotect, [abs(at), len, prot.into(), 0, 0, 0]),
+        Op::Remap {
+            at,
+            old,
+            new,
+            flags,
+            to,
+        } => placed(
+            call(libc::SYS_mremap, [abs(at), old, new, flags.into(), abs(to), 0]),
+            new,
+        ),
+        Op::Advise { at, len, advice } => call(libc::SYS_madvise, [abs(at), len, advice.into(), 0, 0, 0]),
+        Op::Lock { at, len, flags } => call(libc::SYS_mlock2, [abs(at), len, flags.into(), 0, 0, 0]),
+        Op::Unlock { at, len } => call(libc::SYS_munlock, [abs(at), len, 0, 0, 0, 0]),
+        Op::LockAll { flags } => call(libc::SYS_mlockall, [flags.into(), 0, 0, 0, 0, 0]),
+        Op::UnlockAll => call(libc::SYS_munlockall, [0; 6]),
+        Op::Sync { at, len, flags } => call(libc::SYS_msync, [abs(at), len, flags.into(), 0, 0, 0]),
+        Op::InCore { at, len } => {
+            let mut vector = [0_u8; 4096];
+            call(
+                libc::SYS_mincore,
+                [abs(at), len, vector.as_mut_ptr() as u64, 0, 0, 0],
+            )
+        }
+        Op::Seal { at, len } => call(462, [abs(at), len, 0, 0, 0, 0]),
+        Op::Touch { at, write } => {
+            let nr = if write {
+                libc::SYS_pread64
+            } else {
+                libc::SYS_pwrite64
+            };
+            call(nr, [files.scratch as u64, abs(at), 1, 0, 0, 0])
+        }
+    }
+}
+
+/// Makes an address relative, and unmaps what went elsewhere.
+fn placed(got: i64, len: u64) -> i64 {
+    if got < 0 {
+        return got;
+    }
+    if (AREA.raw()..AREA.raw() + AREA_BYTES).contains(&(got as u64)) {
+        return got - Op::absolute(0) as i64;
+    }
+    call(libc::SYS_munmap, [got as u64, len, 0, 0, 0, 0]);
+    ELSEWHERE
+}
+
+/// The VMAs of the area in a text of `smaps`.
+fn parse(text: &str) -> Vec<Shown> {
+    let mut shown: Vec<Shown> = Vec::new();
+    let mut inside = false;
+    for line in text.lines() {
+        if let Some(letters) = line.strip_prefix("VmFlags: ") {
+            if let Some(last) = shown.last_mut().filter(|_| inside) {
+                last.letters = letters.trim().to_owned();
+            }
+        } else if let Some(vma) = header(line) {
+            inside = (AREA.raw()..AREA.raw() + AREA_BYTES).contains(&vma.range.0);
+            if inside {
+                shown.push(vma);
+            }
+        }
+    }
+    shown
+}
+
+fn header(line: &str) -> Option<Shown> {
+    let mut words = line.split_ascii_whitespace();
+    let (start, end) = words.next()?.split_once('-')?;
+    let start = u64::from_str_radix(start, 16).ok()?;
+    let end = u64::from_str_radix(end, 16).ok()?;
+    let perms = words.next()?.to_owned();
+    let offset = u64::from_str_radix(words.next()?, 16).ok()?;
+    let rest: Vec<_> = words.skip(2).collect();
+    Some(Shown {
+        range: (start, end),
+        perms,
+        offset,
+        name: rest.join(" "),
+        letters: String::new(),
+    })
+}
