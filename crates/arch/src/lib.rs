@@ -26,4 +26,4 @@ pub use format::{Entry, Format, Refusal};
 pub use geometry::{Geometry, LevelShape};
 pub use level::Level;
 pub use self_map::SelfMap;
-pub use walk::{EntryMemory, Start, Translation, walk, walk_from};
+pub use walk::{EntryMemory, Start, Translation, leaf_table, peek, walk, walk_from};

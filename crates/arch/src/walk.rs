@@ -108,12 +108,18 @@ pub fn walk_from<F: Format>(
     if !F::GEOMETRY.accepts(at) {
         return Err(Fault::NonCanonical(at));
     }
+    let fault = |extra: ErrorCode| {
+        let code = F::describe(access, control) | extra;
+        Fault::Page(PageFault { at, code })
+    };
     loop {
         let mut used = Used {
             slots: [(PhysAddr::ZERO, F::Entry::EMPTY); Level::COUNT],
             len: 0,
         };
-        let found = descend(memory, start, at, access, control, &mut used)?;
+        let found = descend(memory, start, at, control, &mut used).map_err(fault)?;
+        F::permit(found.rights, access, control)
+            .map_err(|Refusal(reason)| fault(reason | ErrorCode::PROTECTION))?;
         // An entry that changed under the walk makes it start again.
         if let Some(leaf) = touch(memory, &used, access) {
             return Ok(Translation { leaf, ..found });
@@ -121,49 +127,68 @@ pub fn walk_from<F: Format>(
     }
 }
 
+/// What the tables say about `at` now, without asking for rights and without
+/// leaving a trace: for checks and for show.
+pub fn peek<F: Format>(
+    memory: &impl EntryMemory,
+    root: PhysAddr,
+    at: VirtAddr,
+    control: &F::Control,
+) -> Option<Translation<F>> {
+    if !F::GEOMETRY.accepts(at) {
+        return None;
+    }
+    let mut used = Used {
+        slots: [(PhysAddr::ZERO, F::Entry::EMPTY); Level::COUNT],
+        len: 0,
+    };
+    descend(memory, Start::root(root), at, control, &mut used).ok()
+}
+
+/// Where the leaf table for `page` lies now, if all tables above it are there.
+pub fn leaf_table<F: Format>(memory: &impl EntryMemory, root: PhysAddr, page: Vpn) -> Option<PhysAddr> {
+    let geometry = &F::GEOMETRY;
+    let (mut table, mut level) = (root, geometry.top());
+    while let Some(below) = geometry.below(level) {
+        let slot = geometry.slot(table, geometry.index(level, page));
+        let entry = F::Entry::from_raw(memory.load(slot, geometry.entry_bytes));
+        if !entry.is_table(level) {
+            return None;
+        }
+        (table, level) = (entry.target(level), below);
+    }
+    Some(table)
+}
+
+/// Reads down to the leaf; fails with the bits of the error code that tell why.
 fn descend<F: Format>(
     memory: &impl EntryMemory,
     start: Start<F>,
     at: VirtAddr,
-    access: Access,
     control: &F::Control,
     used: &mut Used<F>,
-) -> Result<Translation<F>, Fault> {
+) -> Result<Translation<F>, ErrorCode> {
     let geometry = &F::GEOMETRY;
-    let fault = |extra: ErrorCode| {
-        Fault::Page(PageFault {
-            at,
-            code: F::describe(access, control) | extra,
-        })
-    };
     let mut via = start;
     loop {
         let slot = geometry.slot(via.table, geometry.index(via.level, at.page()));
         let entry = F::Entry::from_raw(memory.load(slot, geometry.entry_bytes));
         if !entry.is_present() {
-            return Err(fault(ErrorCode::empty()));
+            return Err(ErrorCode::empty());
         }
         if F::is_reserved(entry, via.level, control) {
-            return Err(fault(ErrorCode::PROTECTION | ErrorCode::RESERVED));
+            return Err(ErrorCode::PROTECTION | ErrorCode::RESERVED);
         }
         used.slots[used.len] = (slot, entry);
         used.len += 1;
         let rights = F::narrow(via.rights, entry, via.level);
-        let next = if entry.is_table(via.level) {
-            geometry.below(via.level)
-        } else {
-            None
-        };
-        if let Some(level) = next {
-            via = Start {
-                table: entry.target(via.level),
-                level,
-                rights,
-            };
+        if entry.is_table(via.level)
+            && let Some(level) = geometry.below(via.level)
+        {
+            let table = entry.target(via.level);
+            via = Start { table, level, rights };
             continue;
         }
-        F::permit(rights, access, control)
-            .map_err(|Refusal(reason)| fault(reason | ErrorCode::PROTECTION))?;
         return Ok(Translation {
             page: geometry.entry_range(via.level, at.page()).start,
             frame: Pfn::new(entry.target(via.level).raw() >> PAGE_SHIFT),

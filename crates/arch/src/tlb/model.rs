@@ -125,6 +125,11 @@ impl<F: Format> Tlb<F> {
         self.base.iter().chain(self.large.iter()).chain(self.huge.iter())
     }
 
+    /// The links to leaf tables that it holds: whose, for which pages, to where.
+    pub fn links(&self) -> impl Iterator<Item = (Pcid, VpnRange, Start<F>)> {
+        self.links.iter().map(|link| (link.tag, link.pages, link.start))
+    }
+
     /// Asks for `at` in the space `tag` whose top table is at `root`.
     pub fn look_up(
         &mut self,

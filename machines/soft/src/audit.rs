@@ -1,0 +1,150 @@
+//! Finding translations that should be gone.
+
+use foliant_arch::tlb::TlbEntry;
+use foliant_arch::x86_64::X86_64;
+use foliant_arch::{Entry, Format, Translation, peek};
+use foliant_phys::FrameFlags;
+use foliant_platform::CpuId;
+use foliant_units::{Pfn, VirtAddr, Vpn, VpnRange};
+
+use crate::cpu::CpuState;
+use crate::machine::SoftMachine;
+use crate::space::SpaceState;
+
+/// How a cached translation differs from the tables.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StaleKind {
+    /// The tables translate the page no more.
+    Gone,
+    /// The tables translate it to another frame.
+    OtherFrame,
+    /// The tables allow less.
+    Rights,
+    /// The tables say clean, so a write would not be seen.
+    Dirty,
+}
+
+/// Something that a correct memory manager does not let happen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Violation {
+    /// A CPU has a translation that the tables do not back.
+    Stale {
+        /// The CPU.
+        cpu: CpuId,
+        /// The page.
+        page: Vpn,
+        /// The frame that the CPU would use.
+        frame: Pfn,
+        /// What is wrong.
+        kind: StaleKind,
+    },
+    /// A CPU would walk a table that is no longer linked there.
+    StaleLink {
+        /// The CPU.
+        cpu: CpuId,
+        /// The pages.
+        pages: VpnRange,
+        /// The table that it would read.
+        table: Pfn,
+    },
+    /// A CPU used a frame that was free.
+    UseAfterFree {
+        /// The CPU.
+        cpu: CpuId,
+        /// The address.
+        at: VirtAddr,
+        /// The frame.
+        frame: Pfn,
+    },
+}
+
+impl SoftMachine {
+    /// Compares the TLBs of all CPUs with the tables, and adds what was found
+    /// while programs ran. Nobody may be changing tables or running.
+    pub fn audit(&self) -> Vec<Violation> {
+        let mut found = std::mem::take(&mut *self.violations_list().lock());
+        for (number, cpu) in self.cpu_states().iter().enumerate() {
+            let cpu = cpu.lock();
+            let id = CpuId(number as u32);
+            for entry in cpu.tlb().entries() {
+                if let Some(space) = self.live_space(&cpu, entry.tag)
+                    && let Some(kind) = self.compare(&space, entry)
+                {
+                    found.push(Violation::Stale {
+                        cpu: id,
+                        page: entry.page,
+                        frame: entry.frame,
+                        kind,
+                    });
+                }
+            }
+            for (tag, pages, start) in cpu.tlb().links() {
+                let Some(space) = self.live_space(&cpu, tag) else {
+                    continue;
+                };
+                if self.table_of(&space, pages.start) != Some(start.table) {
+                    found.push(Violation::StaleLink {
+                        cpu: id,
+                        pages,
+                        table: start.table.frame(),
+                    });
+                }
+            }
+        }
+        found
+    }
+
+    /// The space of a tag whose entries in `cpu` will be used as they are.
+    fn live_space(&self, cpu: &CpuState, tag: foliant_arch::tlb::Pcid) -> Option<std::sync::Arc<SpaceState>> {
+        let tags = self.tags().lock();
+        tags.get(tag).filter(|space| cpu.is_up_to_date(space)).cloned()
+    }
+
+    fn now(&self, space: &SpaceState, page: Vpn) -> Option<Translation<X86_64>> {
+        peek::<X86_64>(
+            self,
+            space.root,
+            X86_64::GEOMETRY.extend(page.base()),
+            &self.control(),
+        )
+    }
+
+    fn compare(&self, space: &SpaceState, entry: &TlbEntry<X86_64>) -> Option<StaleKind> {
+        let Some(now) = self.now(space, entry.page) else {
+            return Some(StaleKind::Gone);
+        };
+        // The tables may map by smaller or larger leaves what the entry caches.
+        let same = now.frame_of(entry.page) == entry.frame && now.level >= entry.level;
+        if !same {
+            Some(StaleKind::OtherFrame)
+        } else if X86_64::exceeds(entry.rights, now.rights) {
+            Some(StaleKind::Rights)
+        } else if entry.dirty && !Entry::is_dirty(now.leaf) {
+            Some(StaleKind::Dirty)
+        } else {
+            None
+        }
+    }
+
+    /// The leaf table that is linked for `page` now.
+    fn table_of(&self, space: &SpaceState, page: Vpn) -> Option<foliant_units::PhysAddr> {
+        foliant_arch::leaf_table::<X86_64>(self, space.root, page)
+    }
+
+    /// Notes if a CPU is about to use a frame that nobody owns. The caller
+    /// holds the CPU's lock, so whoever wants to free the frame must wait.
+    pub(crate) fn check_frame(&self, cpu: CpuId, at: VirtAddr, frame: Pfn) {
+        let Some(phys) = self.phys() else { return };
+        let Some(record) = phys.find_record(frame) else {
+            return;
+        };
+        if record.refs.get() != 0 || record.has(FrameFlags::RESERVED) {
+            return;
+        }
+        if phys.record(phys.head(frame)).refs.get() == 0 {
+            self.violations_list()
+                .lock()
+                .push(Violation::UseAfterFree { cpu, at, frame });
+        }
+    }
+}
