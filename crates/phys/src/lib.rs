@@ -32,6 +32,9 @@ mod audit;
 pub mod boot;
 mod content;
 mod frame;
+#[cfg(all(test, loom))]
+mod models;
+mod mutant;
 mod phys;
 mod poison;
 mod present;

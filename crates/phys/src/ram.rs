@@ -71,6 +71,18 @@ impl<T: Blank> Table<T> {
     }
 }
 
+#[cfg(all(test, loom))]
+impl<T: Blank> Table<T> {
+    /// A table outside of any RAM, for models; it is never freed.
+    pub(crate) fn leaked(len: usize) -> Self {
+        let all: std_alloc::vec::Vec<T> = (0..len).map(|_| T::default()).collect();
+        Self {
+            first: NonNull::from(std_alloc::boxed::Box::leak(all.into_boxed_slice())).cast(),
+            len,
+        }
+    }
+}
+
 impl<T: Blank> Deref for Table<T> {
     type Target = [T];
     fn deref(&self) -> &[T] {

@@ -5,6 +5,7 @@ use foliant_platform::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering}
 
 use super::events::Counters;
 use super::ring::{RING_CLASSES, Ring};
+use crate::mutant::{Mutant, is_on, ordering};
 use crate::ram::{Blank, Table};
 use crate::zone::ZoneId;
 
@@ -119,13 +120,22 @@ impl CpuArea {
             foliant_platform::sync::atomic::fence(Ordering::Acquire);
             true
         } else {
-            !self.busy.load(Ordering::Relaxed) && !self.busy.swap(true, Ordering::Acquire)
+            if is_on(Mutant::EnterInTwoSteps) {
+                let entered = !self.busy.load(Ordering::Acquire);
+                self.busy.store(true, Ordering::Relaxed);
+                return entered;
+            }
+            // Acquire: see what the last one to leave did.
+            self.busy
+                .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
+                .is_ok()
         }
     }
 
     /// Clears the busy flag.
     pub(crate) fn leave(&self) {
-        self.busy.store(false, Ordering::Release);
+        self.busy
+            .store(false, ordering(Mutant::LeaveRelaxed, Ordering::Release));
     }
 
     /// Asks the CPU to empty its rings when it next uses them.

@@ -3,6 +3,7 @@
 use foliant_platform::sync::atomic::{AtomicU64, Ordering};
 use foliant_units::Order;
 
+use crate::mutant::{Mutant, is_on, ordering};
 use crate::ram::Blank;
 
 /// Frames in a block (a pageblock): 2 MiB.
@@ -45,7 +46,7 @@ impl Line {
     /// Sets some bits of one word.
     pub(crate) fn free_mask(&self, word: usize, mask: u64) -> Result<(), DoubleFree> {
         // Release: the claimant must see the frame as its last user left it.
-        let before = self.0[word].fetch_or(mask, Ordering::Release);
+        let before = self.0[word].fetch_or(mask, ordering(Mutant::FreeRelaxed, Ordering::Release));
         if before & mask == 0 {
             Ok(())
         } else {
@@ -65,8 +66,7 @@ impl Line {
                     let run = &self.0[first..first + words];
                     if left > 0 && run.iter().all(|word| word.load(Ordering::Relaxed) == u64::MAX) {
                         for word in run {
-                            // Acquire: pairs with the release of `free_mask`.
-                            word.swap(0, Ordering::Acquire);
+                            clear(word, u64::MAX);
                         }
                         left -= 1;
                         taken(first * 64);
@@ -93,8 +93,7 @@ impl Line {
             if mask == 0 {
                 continue;
             }
-            // Acquire: pairs with the release of `free_mask`.
-            word.fetch_and(!mask, Ordering::Acquire);
+            clear(word, mask);
             while picked != 0 {
                 taken(at * 64 + picked.trailing_zeros() as usize);
                 picked &= picked - 1;
@@ -140,6 +139,18 @@ impl Line {
         }
         tally_runs(&full, counts);
     }
+}
+
+/// Clears bits that the caller, who holds the claim, saw set.
+fn clear(word: &AtomicU64, mask: u64) {
+    if is_on(Mutant::ClaimStores) {
+        let now = word.load(Ordering::Acquire);
+        word.store(now & !mask, Ordering::Relaxed);
+        return;
+    }
+    // Acquire: pairs with the release of `free_mask`.
+    let before = word.fetch_and(!mask, ordering(Mutant::ClaimRelaxed, Ordering::Acquire));
+    debug_assert_eq!(before & mask, mask, "a claimed bit was cleared by another");
 }
 
 /// Counts the aligned free runs of a word that is not all free.

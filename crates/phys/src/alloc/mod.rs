@@ -35,6 +35,8 @@ mod tag;
 pub(crate) use blocks::{Blocks, block_of, place_of};
 pub(crate) use cpu::{CpuArea, Cpus, RingSet};
 pub(crate) use entry::PFN_LIMIT;
+#[cfg(all(test, loom))]
+pub(crate) use entry::{Batch, Entry};
 pub(crate) use events::Counters;
 pub use events::Event;
 pub use exact::Run;
@@ -42,5 +44,9 @@ pub(crate) use hints::{HINT_MAPS, HintWord, Hints, map_of};
 pub(crate) use inject::Injector;
 pub(crate) use line::{BLOCK, Line};
 pub use request::{AllocError, AllocRequest, Effort, Fill, Mobility, NodeChoice, OnFailure};
+#[cfg(all(test, loom))]
+pub(crate) use ring::Ring;
 pub(crate) use ring::ring_order;
+#[cfg(all(test, loom))]
+pub(crate) use search::Want;
 pub(crate) use tag::{Level, Tag};

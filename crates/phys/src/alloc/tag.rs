@@ -4,6 +4,7 @@ use foliant_platform::sync::atomic::{AtomicU32, Ordering};
 use foliant_platform::sync::relax;
 
 use super::request::Mobility;
+use crate::mutant::{Mutant, is_on, ordering};
 use crate::ram::Blank;
 use crate::zone::ZoneId;
 
@@ -81,7 +82,9 @@ pub(crate) struct Claim<'a>(&'a Tag);
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
         // Release: the next claimant sees the bits that this one cleared.
-        self.0.0.fetch_and(!CLAIMED, Ordering::Release);
+        self.0
+            .0
+            .fetch_and(!CLAIMED, ordering(Mutant::UnclaimRelaxed, Ordering::Release));
     }
 }
 
@@ -91,7 +94,10 @@ impl Tag {
         // Acquire: see the bits that the last claimant cleared. The claim is made
         // only on success: dropping one ends it, whosever it is.
         let before = self.0.fetch_or(CLAIMED, Ordering::Acquire);
-        (before & CLAIMED == 0).then(|| Claim(self))
+        if is_on(Mutant::ClaimEndsOther) {
+            return (before & CLAIMED == 0).then_some(Claim(self));
+        }
+        (before & CLAIMED == 0 || is_on(Mutant::ClaimShared)).then(|| Claim(self))
     }
 
     /// Waits for the claim.
@@ -151,6 +157,10 @@ impl Tag {
                 return false;
             }
             let new = now & !LEVEL | (to as u32) << LEVEL_SHIFT;
+            if is_on(Mutant::LevelStores) {
+                self.0.store(new, Ordering::Relaxed);
+                return true;
+            }
             match self
                 .0
                 .compare_exchange_weak(now, new, Ordering::Relaxed, Ordering::Relaxed)

@@ -2,6 +2,8 @@
 
 use foliant_platform::sync::atomic::{AtomicU32, Ordering, fence};
 
+use crate::mutant::{Mutant, is_on, ordering};
+
 /// Counts from here up are wrong; they are pinned to [`SATURATED`].
 const LIMIT: u32 = 0x8000_0000;
 /// Far from both ends, so that racing steps cannot leave the wrong half.
@@ -65,7 +67,7 @@ impl Count {
     pub fn try_get(&self) -> bool {
         let mut now = self.0.load(Ordering::Relaxed);
         loop {
-            if now == 0 {
+            if now == 0 && !is_on(Mutant::TryGetRevives) {
                 return false;
             }
             if now >= LIMIT - 1 {
@@ -86,10 +88,15 @@ impl Count {
     #[must_use = "whoever puts the last reference must release what was counted"]
     pub fn put(&self) -> Left {
         // Release: what this holder did comes before the release by another.
-        match self.0.fetch_sub(1, Ordering::Release) {
+        match self
+            .0
+            .fetch_sub(1, ordering(Mutant::PutRelaxed, Ordering::Release))
+        {
             1 => {
                 // Acquire: what every other holder did came before this.
-                fence(Ordering::Acquire);
+                if !is_on(Mutant::PutWithoutFence) {
+                    fence(Ordering::Acquire);
+                }
                 Left::None
             }
             0 => {
@@ -107,6 +114,13 @@ impl Count {
     /// Takes all `expected` references at once, so that no new one can be had,
     /// if there are exactly that many. [`thaw`](Self::thaw) puts them back.
     pub fn freeze(&self, expected: u32) -> bool {
+        if is_on(Mutant::FreezeInTwoSteps) {
+            let frozen = self.0.load(Ordering::Acquire) == expected;
+            if frozen {
+                self.0.store(0, Ordering::Release);
+            }
+            return frozen;
+        }
         self.0
             .compare_exchange(expected, 0, Ordering::AcqRel, Ordering::Relaxed)
             .is_ok()

@@ -1,0 +1,127 @@
+//! Searches over two blocks while folios come back.
+
+use foliant_platform::sync::Arc;
+use foliant_units::{Order, Pfn, PfnRange};
+use loom::thread;
+
+use super::holds_and_catches;
+use crate::alloc::{Batch, Blocks, Entry, Hints, Level, Mobility, Want, map_of};
+use crate::boot::NodeId;
+use crate::mutant::Mutant;
+use crate::ram::Table;
+use crate::zone::{Zone, ZoneKind};
+
+struct Memory {
+    blocks: Blocks,
+    zone: Zone,
+}
+
+impl Memory {
+    /// Two blocks, all in use.
+    fn full() -> Self {
+        let mut zone = Zone::new(ZoneKind::Normal, NodeId(0));
+        zone.grow(PfnRange::new(Pfn::ZERO, Pfn::new(1024)));
+        let blocks = Blocks {
+            lines: Table::leaked(2),
+            used: Table::leaked(2),
+            tags: Table::leaked(2),
+            hints: Hints::new(Table::leaked(Hints::words(2))),
+            ram_was_zeroed: false,
+        };
+        Self { blocks, zone }
+    }
+
+    fn free(&self, at: u64, order: Order) {
+        self.blocks
+            .put(&self.zone, &[Entry::new(Pfn::new(at), false)], order, |pfn| {
+                panic!("{pfn:?} twice")
+            });
+    }
+
+    fn take(&self, order: u8, everywhere: bool) -> Vec<u64> {
+        let order = Order::new(order).unwrap();
+        let want = Want {
+            order,
+            mobility: Mobility::Unmovable,
+            count: 1,
+        };
+        let mut batch = Batch::new();
+        self.blocks.search(&self.zone, want, None, &mut batch);
+        if batch.is_empty() && everywhere {
+            self.blocks.search_all(&self.zone, want, &mut batch);
+        }
+        let frames = |entry: &Entry| entry.pfn().raw()..entry.pfn().raw() + order.frames();
+        batch.as_slice().iter().flat_map(frames).collect()
+    }
+
+    fn count(&self) -> u32 {
+        (0..2).map(|block| self.blocks.lines[block].count()).sum()
+    }
+}
+
+type Vec<T> = std_alloc::vec::Vec<T>;
+
+fn disjoint(one: &[u64], two: &[u64]) -> bool {
+    one.iter().all(|frame| !two.contains(frame))
+}
+
+#[test]
+fn loom_a_pair_and_a_block_are_not_taken_together() {
+    holds_and_catches(
+        || {
+            let memory = Memory::full();
+            memory.free(0, Order::PMD);
+            memory.free(512, Order::PMD);
+            let one = Arc::new(memory);
+            let two = one.clone();
+            let other = thread::spawn(move || two.take(10, false));
+            let block = one.take(9, false);
+            let pair = other.join().unwrap();
+            assert!(disjoint(&block, &pair));
+            assert_eq!(one.count() as usize + block.len() + pair.len(), 1024);
+        },
+        &[Mutant::ClaimShared],
+    );
+}
+
+#[test]
+fn loom_a_search_everywhere_finds_what_came_back() {
+    holds_and_catches(
+        || {
+            let memory = Memory::full();
+            memory.free(3, Order::ZERO);
+            let one = Arc::new(memory);
+            let two = one.clone();
+            let other = thread::spawn(move || {
+                two.free(4, Order::ZERO);
+                two.take(0, true)
+            });
+            let mine = one.take(0, true);
+            let theirs = other.join().unwrap();
+            assert!(disjoint(&mine, &theirs));
+            assert_eq!((mine.len(), theirs.len(), one.count()), (1, 1, 0));
+        },
+        &[Mutant::ClaimStores],
+    );
+}
+
+#[test]
+fn loom_a_block_stands_in_one_map() {
+    holds_and_catches(
+        || {
+            let one = Arc::new(Memory::full());
+            let two = one.clone();
+            let mover = thread::spawn(move || two.blocks.move_level(&two.zone, 0, Level::Full, Level::Low));
+            let mine = one.blocks.move_level(&one.zone, 0, Level::Full, Level::High);
+            let theirs = mover.join().unwrap();
+            assert!(mine != theirs, "one of them moved it");
+            let level = one.blocks.tags[0].level();
+            for other in [Level::Low, Level::High] {
+                let hinted = map_of(Mobility::Unmovable, other)
+                    .and_then(|map| one.blocks.hints.next(&one.zone, map, 0));
+                assert_eq!(hinted.is_some(), level == other);
+            }
+        },
+        &[Mutant::LevelStores],
+    );
+}

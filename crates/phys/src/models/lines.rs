@@ -1,0 +1,117 @@
+//! Claiming and freeing bits of a line.
+
+use core::array;
+
+use foliant_platform::sync::{Arc, UnsafeCell};
+use foliant_units::Order;
+use loom::thread;
+
+use super::holds_and_catches;
+use crate::alloc::{Line, Tag};
+use crate::mutant::Mutant;
+
+const FRAMES: usize = 4;
+
+/// A block of which only the first frames matter, each with a plain word.
+struct Block {
+    tag: Tag,
+    line: Line,
+    contents: [UnsafeCell<u32>; FRAMES],
+}
+
+// SAFETY: a frame's content belongs to whoever claimed it; whether that is true
+// is what the model is about.
+unsafe impl Sync for Block {}
+// SAFETY: as above.
+unsafe impl Send for Block {}
+
+impl Block {
+    fn with_free(frames: &[usize]) -> Arc<Self> {
+        let block = Self {
+            tag: Tag::default(),
+            line: Line::default(),
+            contents: array::from_fn(|_| UnsafeCell::new(0)),
+        };
+        for &at in frames {
+            block.line.free(at, Order::ZERO).unwrap();
+        }
+        Arc::new(block)
+    }
+
+    /// Takes up to `want` frames and writes to each; a bit for each.
+    fn take(&self, want: u32, wait: bool) -> u32 {
+        let claim = if wait {
+            Some(self.tag.claim())
+        } else {
+            self.tag.try_claim()
+        };
+        let Some(claim) = claim else { return 0 };
+        let mut taken = 0;
+        self.line.claim(Order::ZERO, want, |at| taken |= 1 << at);
+        drop(claim);
+        for at in (0..FRAMES).filter(|at| taken >> at & 1 == 1) {
+            self.write(at);
+        }
+        taken
+    }
+
+    fn write(&self, at: usize) {
+        // SAFETY: the caller claimed the frame.
+        self.contents[at].with_mut(|content| unsafe { *content += 1 });
+    }
+
+    fn put(&self, at: usize) {
+        self.write(at);
+        self.line.free(at, Order::ZERO).unwrap();
+    }
+}
+
+#[test]
+fn loom_no_frame_is_claimed_twice() {
+    holds_and_catches(
+        || {
+            let one = Block::with_free(&[0, 1]);
+            let two = one.clone();
+            let other = thread::spawn(move || two.take(1, true));
+            let mine = one.take(1, true);
+            let theirs = other.join().unwrap();
+            assert_eq!(mine | theirs, 0b11);
+            assert_eq!(mine & theirs, 0);
+        },
+        &[Mutant::ClaimShared, Mutant::UnclaimRelaxed],
+    );
+}
+
+#[test]
+fn loom_a_failed_claim_leaves_the_claimant_alone() {
+    holds_and_catches(
+        || {
+            let one = Block::with_free(&[0, 1, 2]);
+            let takers: [_; 2] = array::from_fn(|_| {
+                let block = one.clone();
+                thread::spawn(move || block.take(1, false))
+            });
+            let mine = one.take(1, false);
+            let [first, second] = takers.map(|taker| taker.join().unwrap());
+            assert_eq!(mine & first | mine & second | first & second, 0);
+        },
+        &[Mutant::ClaimEndsOther],
+    );
+}
+
+#[test]
+fn loom_a_frame_is_claimed_with_its_content() {
+    holds_and_catches(
+        || {
+            // Frame 0 is in use by this thread, frame 1 is free.
+            let one = Block::with_free(&[1]);
+            let two = one.clone();
+            let taker = thread::spawn(move || two.take(2, true));
+            one.put(0);
+            let taken = taker.join().unwrap();
+            let left = one.take(4, true);
+            assert_eq!((taken | left, taken & left), (0b11, 0));
+        },
+        &[Mutant::FreeRelaxed, Mutant::ClaimRelaxed, Mutant::ClaimStores],
+    );
+}

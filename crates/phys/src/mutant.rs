@@ -1,0 +1,79 @@
+//! Mistakes that the models must catch.
+//!
+//! Each marks a place where one ordering or one check carries a protocol. In a
+//! model run a mutant can be switched on, and the model must then fail; in every
+//! other build the questions below have constant answers and vanish.
+
+use foliant_platform::sync::atomic::Ordering;
+
+/// A seeded mistake.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Mutant {
+    /// A freed frame is published without its content.
+    FreeRelaxed,
+    /// A claimed frame is used without waiting for its content.
+    ClaimRelaxed,
+    /// Bits are claimed by a load and a store, over concurrent frees.
+    ClaimStores,
+    /// A claim is taken whether or not someone has it.
+    ClaimShared,
+    /// A failed attempt to claim ends the claim of whoever has it.
+    ClaimEndsOther,
+    /// The next claimant does not see what this one cleared.
+    UnclaimRelaxed,
+    /// A put does not publish what its holder did.
+    PutRelaxed,
+    /// The last put does not wait for what the other holders did.
+    PutWithoutFence,
+    /// A reference is taken to what has none.
+    TryGetRevives,
+    /// A freeze looks and stores in two steps.
+    FreezeInTwoSteps,
+    /// The guard of a shared CPU is taken by a load and a store.
+    EnterInTwoSteps,
+    /// The next one to enter does not see what this one changed.
+    LeaveRelaxed,
+    /// Two movers of one block's level both believe that they succeeded.
+    LevelStores,
+}
+
+/// `right`, or relaxed if the mutant is on.
+pub(crate) fn ordering(mutant: Mutant, right: Ordering) -> Ordering {
+    if is_on(mutant) { Ordering::Relaxed } else { right }
+}
+
+#[cfg(not(all(test, loom)))]
+#[inline(always)]
+pub(crate) const fn is_on(_: Mutant) -> bool {
+    false
+}
+
+#[cfg(all(test, loom))]
+pub(crate) use seeded::{is_on, survives};
+
+#[cfg(all(test, loom))]
+mod seeded {
+    extern crate std;
+
+    use core::cell::Cell;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::Mutant;
+
+    std::thread_local! {
+        static ON: Cell<Option<Mutant>> = const { Cell::new(None) };
+    }
+
+    /// Whether a mutant is on, in the model that this thread runs.
+    pub(crate) fn is_on(mutant: Mutant) -> bool {
+        ON.get() == Some(mutant)
+    }
+
+    /// Runs a model with a mutant and tells whether the model failed to notice.
+    pub(crate) fn survives(mutant: Mutant, model: impl Fn()) -> bool {
+        ON.set(Some(mutant));
+        let survived = catch_unwind(AssertUnwindSafe(model)).is_ok();
+        ON.set(None);
+        survived
+    }
+}
