@@ -25,6 +25,8 @@ mod object;
 mod ops;
 mod pages;
 mod space;
+#[cfg(test)]
+mod tests;
 pub mod tree;
 mod usercopy;
 mod vma;

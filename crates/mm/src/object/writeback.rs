@@ -56,6 +56,18 @@ impl<P: Mmu> Object<P> {
         }
     }
 
+    /// Writes `pages` back and makes the file below durable (`msync`).
+    ///
+    /// # Errors
+    /// Those of the file below.
+    pub fn sync_pages(&self, pages: Pages) -> Result<(), Errno> {
+        self.write_back(pages)?;
+        match &self.kind {
+            Kind::File(file) => file.sync(false),
+            Kind::Shmem(_) => Ok(()),
+        }
+    }
+
     /// Takes the first dirty pages in a row out of the dirty set; `frames`
     /// gets a reference to each.
     fn take_run(&self, pages: Pages, frames: &mut [Pfn; RUN]) -> Option<Pages> {

@@ -1,0 +1,8 @@
+//! Spaces with pages, on the test platform.
+
+mod copies;
+mod failures;
+mod faults;
+mod files;
+mod forks;
+mod world;
