@@ -143,7 +143,7 @@ fn guards_need_tables_and_may_not_get_them() {
         },
         |_, space| {
             space
-                .madvise(addr(0), 2000 * PAGE, foliant_uapi::Advice::GuardInstall)
+                .madvise(addr(0), 2000 * PAGE, foliant_uapi::Advice::GuardInstall.raw())
                 .is_ok()
         },
     );

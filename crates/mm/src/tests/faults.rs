@@ -179,14 +179,16 @@ fn a_guard_page_is_as_good_as_nothing() {
     let space = world.space();
     map(&space, 0, 3, RW, PRIVATE, None);
     write(&space, 1, 5);
-    space.madvise(addr(1), PAGE, Advice::GuardInstall).expect("guard");
+    space
+        .madvise(addr(1), PAGE, Advice::GuardInstall.raw())
+        .expect("guard");
     assert_eq!(rss(&space), (0, 0, 0));
     assert_eq!(
         touch(&space, addr(1), Access::Read),
         Err(FaultError::Segv(Segv::MapErr))
     );
     space
-        .madvise(addr(0), 3 * PAGE, Advice::DontNeed)
+        .madvise(addr(0), 3 * PAGE, Advice::DontNeed.raw())
         .expect("discard");
     assert_eq!(
         touch(&space, addr(1), Access::Write),
@@ -196,7 +198,7 @@ fn a_guard_page_is_as_good_as_nothing() {
     let stopped = space.populate(three, Populate::Write);
     assert!(matches!(stopped, Err(PopulateError::Fault(page, _)) if page == vpn(1)));
     space
-        .madvise(addr(1), PAGE, Advice::GuardRemove)
+        .madvise(addr(1), PAGE, Advice::GuardRemove.raw())
         .expect("unguard");
     assert_eq!(read(&space, 1), (0, vec![Outcome::ZeroPage]));
     drop(space);
@@ -213,11 +215,11 @@ fn discarded_pages_read_as_zeroes_and_their_table_goes() {
     }
     let tables = space.table_bytes();
     space
-        .madvise(addr(0), 512 * PAGE, Advice::DontNeed)
+        .madvise(addr(0), 512 * PAGE, Advice::DontNeed.raw())
         .expect("discard");
     assert_eq!(space.table_bytes(), tables - PAGE);
     space
-        .madvise(addr(512), 511 * PAGE, Advice::DontNeed)
+        .madvise(addr(512), 511 * PAGE, Advice::DontNeed.raw())
         .expect("discard");
     assert_eq!(
         space.table_bytes(),
@@ -311,7 +313,7 @@ fn lazily_freed_pages_stay_until_somebody_needs_them() {
     let space = world.space();
     map(&space, 0, 2, RW, PRIVATE, None);
     write(&space, 0, 9);
-    space.madvise(addr(0), PAGE, Advice::Free).expect("free");
+    space.madvise(addr(0), PAGE, Advice::Free.raw()).expect("free");
     let vma = space.map().find(vpn(0)).expect("mapped");
     let seen = space.residency(&vma);
     assert_eq!((seen.rss, seen.lazy_free, seen.private_clean), (PAGE, PAGE, PAGE));

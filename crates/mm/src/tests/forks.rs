@@ -84,10 +84,14 @@ fn advice_decides_what_a_child_gets() {
         map(&parent, at, 1, RW, PRIVATE, None);
         write(&parent, at, 5);
     }
-    parent.madvise(addr(0), PAGE, Advice::DontFork).expect("advice");
-    parent.madvise(addr(2), PAGE, Advice::WipeOnFork).expect("advice");
     parent
-        .madvise(addr(4), PAGE, Advice::GuardInstall)
+        .madvise(addr(0), PAGE, Advice::DontFork.raw())
+        .expect("advice");
+    parent
+        .madvise(addr(2), PAGE, Advice::WipeOnFork.raw())
+        .expect("advice");
+    parent
+        .madvise(addr(4), PAGE, Advice::GuardInstall.raw())
         .expect("advice");
     let child = parent.fork().expect("fork");
     let segv = Err(FaultError::Segv(Segv::MapErr));
