@@ -1,3 +1,7 @@
-//! The address space of programs.
+//! The address space of programs, under the name the kernel layer uses.
+// Replaced by `foliant_mm::Space` as soon as that crate offers it.
 
-pub use foliant_mm::Space;
+use core::marker::PhantomData;
+
+/// An address space. Has no operations yet.
+pub struct Space<P>(PhantomData<fn() -> P>);

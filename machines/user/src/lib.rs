@@ -1,3 +1,4 @@
 //! The `user` machine: runs Linux programs on a Linux host without privileges.
 
 pub mod host;
+pub mod hostfs;
