@@ -3,7 +3,7 @@
 use foliant_platform::{Flush, FlushKind};
 
 /// Which flushes the machine loses on purpose.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub enum Forget {
     /// None.
     #[default]
@@ -14,6 +14,8 @@ pub enum Forget {
     Removed,
     /// Those that take rights or the dirty bit away.
     Demoted,
+    /// Those that this says yes to, asked on the thread that flushes.
+    When(fn(&Flush<'_>) -> bool),
     /// In every flush, that tables were freed.
     FreedTables,
     /// In every flush, all ranges but the first.
@@ -44,7 +46,8 @@ impl Forget {
             }
             Forget::Removed if what.kind == FlushKind::Removed => Left::Nothing,
             Forget::Demoted if what.kind == FlushKind::Demoted => Left::Nothing,
-            Forget::Removed | Forget::Demoted => Left::All,
+            Forget::When(is_it) if is_it(what) => Left::Nothing,
+            Forget::Removed | Forget::Demoted | Forget::When(_) => Left::All,
             Forget::FreedTables => Left::WithoutTables,
             Forget::LaterRanges => Left::FirstRange,
         }

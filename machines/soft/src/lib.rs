@@ -18,6 +18,7 @@ mod cpu;
 mod forget;
 mod machine;
 mod memory;
+mod mm;
 mod running;
 mod space;
 

@@ -1,0 +1,33 @@
+//! Programs in spaces of the memory manager.
+
+use foliant_arch::{ErrorCode, PageFault};
+use foliant_mm::{Access, Fault, FaultError, Space};
+
+use crate::context::SoftContext;
+use crate::machine::SoftMachine;
+use crate::running::AddressSpace;
+
+impl AddressSpace for Space<SoftMachine> {
+    type Refusal = FaultError;
+
+    fn context(&self) -> &SoftContext {
+        Space::context(self)
+    }
+
+    fn resolve(&self, fault: PageFault) -> Result<(), FaultError> {
+        let access = if fault.code.contains(ErrorCode::WRITE) {
+            Access::Write
+        } else if fault.code.contains(ErrorCode::FETCH) {
+            Access::Execute
+        } else {
+            Access::Read
+        };
+        let user = fault.code.contains(ErrorCode::USER);
+        self.fault(Fault {
+            addr: fault.at,
+            access,
+            user,
+        })
+        .map(drop)
+    }
+}
