@@ -106,3 +106,60 @@ fn texts_of_the_machine() {
         Pagetypeinfo::parse(text).map(|info| info.to_bytes())
     });
 }
+
+/// Each text of the live kernel with bytes overwritten, removed and doubled:
+/// parsers say what they miss, they do not panic.
+#[test]
+fn spoilt_texts_are_refused_or_read_but_never_panic() {
+    let mut seed = 0x2545_f491_4f6c_dd1d_u64;
+    let mut random = move |below: usize| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        (seed % below.max(1) as u64) as usize
+    };
+    let files = [
+        "/proc/self/maps",
+        "/proc/self/smaps",
+        "/proc/self/smaps_rollup",
+        "/proc/self/status",
+        "/proc/self/stat",
+        "/proc/self/statm",
+        "/proc/meminfo",
+        "/proc/vmstat",
+        "/proc/zoneinfo",
+        "/proc/buddyinfo",
+        "/proc/pagetypeinfo",
+    ];
+    for file in files {
+        let Ok(text) = std::fs::read(file) else { continue };
+        for _ in 0..30 {
+            let mut spoilt = text.clone();
+            for _ in 0..1 + random(4) {
+                let at = random(spoilt.len());
+                match random(4) {
+                    0 => spoilt.truncate(at),
+                    1 => spoilt[at..].fill(b'9'),
+                    2 => spoilt.insert(at, b" \n:-\xff("[random(6)]),
+                    _ => drop(spoilt.drain(at..(at + random(40)).min(spoilt.len()))),
+                }
+                if spoilt.is_empty() {
+                    spoilt.push(b'x');
+                }
+            }
+            let _parsed = (
+                parse_maps(&spoilt),
+                parse_smaps(&spoilt),
+                SmapsRollup::parse(&spoilt),
+                Status::parse(&spoilt),
+                PidStat::parse(&spoilt),
+                Statm::parse(&spoilt),
+                Meminfo::parse(&spoilt),
+                Counters::parse(&spoilt),
+                Zoneinfo::parse(&spoilt),
+                Buddyinfo::parse(&spoilt),
+                Pagetypeinfo::parse(&spoilt),
+            );
+        }
+    }
+}
