@@ -3,8 +3,13 @@
 use alloc::string::String;
 use alloc::sync::Arc;
 
+use foliant_mm::Env;
+use foliant_platform::Nanos;
 use foliant_platform::sync::{Mutex, MutexGuard};
 
+use foliant_units::PAGE_SHIFT;
+
+use crate::futex::Futexes;
 use crate::machine::UserMachine;
 use crate::pid::Tree;
 use crate::syscall::Counts;
@@ -13,10 +18,13 @@ use crate::timer::{Expire, TimerId, TimerQueue};
 /// The programs of one machine and what they share.
 pub struct Kernel<M: UserMachine> {
     machine: M,
+    memory: Arc<Env<M>>,
     settings: Settings,
     tree: Mutex<Tree<M>>,
     timers: TimerQueue,
+    futexes: Futexes,
     counts: Counts,
+    booted: Nanos,
 }
 
 /// What is decided before the first program starts.
@@ -28,6 +36,8 @@ pub struct Settings {
     pub randomize: bool,
     /// Where the randomness of layouts starts.
     pub seed: u64,
+    /// How many tasks may live at once.
+    pub max_tasks: u64,
 }
 
 /// The texts of `uname`.
@@ -43,12 +53,30 @@ pub struct Identity {
     pub domain: String,
 }
 
+/// The machine's memory, for `sysinfo`.
+///
+/// # Units
+/// Bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct MemoryTotals {
+    /// Usable.
+    pub total: u64,
+    /// Free.
+    pub free: u64,
+    /// Shared between processes.
+    pub shared: u64,
+}
+
 impl<M: UserMachine> Kernel<M> {
     /// A kernel without programs.
-    pub fn new(machine: M, settings: Settings) -> Arc<Self> {
+    pub fn new(machine: M, memory: Arc<Env<M>>, settings: Settings) -> Arc<Self> {
+        let booted = machine.now();
         Arc::new(Self {
             machine,
+            memory,
             settings,
+            booted,
+            futexes: Futexes::new(),
             tree: Mutex::new(Tree::new()),
             timers: TimerQueue::new(),
             counts: Counts::new(),
@@ -58,6 +86,11 @@ impl<M: UserMachine> Kernel<M> {
     /// The machine.
     pub fn machine(&self) -> &M {
         &self.machine
+    }
+
+    /// The memory manager.
+    pub fn memory(&self) -> &Arc<Env<M>> {
+        &self.memory
     }
 
     /// What was decided at the start.
@@ -75,8 +108,28 @@ impl<M: UserMachine> Kernel<M> {
         &self.counts
     }
 
+    /// The machine's memory.
+    pub fn memory_totals(&self) -> MemoryTotals {
+        let stats = self.memory.phys().stats();
+        MemoryTotals {
+            total: stats.total << PAGE_SHIFT,
+            free: stats.free << PAGE_SHIFT,
+            shared: 0,
+        }
+    }
+
+    /// Those who wait on futexes.
+    pub(crate) fn futexes(&self) -> &Futexes {
+        &self.futexes
+    }
+
+    /// Time since the machine started.
+    pub fn uptime(&self) -> Nanos {
+        Nanos(self.machine.now().0.saturating_sub(self.booted.0))
+    }
+
     /// Has `what` expire at `at`, in the machine's monotonic time.
-    pub fn schedule(&self, at: foliant_platform::Nanos, what: Arc<dyn Expire>) -> TimerId {
+    pub fn schedule(&self, at: Nanos, what: Arc<dyn Expire>) -> TimerId {
         let (id, is_first) = self.timers.add(at, what);
         if is_first {
             self.machine.alarm(Some(at));

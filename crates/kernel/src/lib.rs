@@ -15,28 +15,39 @@
 
 extern crate alloc;
 
+mod clone;
+mod creds;
 mod entry;
-pub mod epoll;
-pub mod eventfd;
+pub mod exec;
+mod exit;
+mod fault;
 pub mod fd;
 pub mod fs;
+mod futex;
 mod kernel;
+mod limits;
 mod machine;
+mod oom;
 pub mod park;
 pub mod pid;
-pub mod pipe;
 mod process;
+mod sched;
 pub mod signal;
-pub mod socket;
 mod space;
 pub mod syscall;
 mod task;
 pub mod timer;
+mod user;
 mod wait;
 
-pub use kernel::{Identity, Kernel, Settings};
-pub use machine::{CpuTimes, Next, Origin, Start, Trap, UserCpu, UserMachine, UserRegs, XFormat};
+pub use creds::{Capabilities, Capability, Credentials, Ids};
+pub use kernel::{Identity, Kernel, MemoryTotals, Settings};
+pub use limits::Limits;
+pub use machine::{
+    CpuTimes, Next, OomReport, Origin, ProgramEvent, Start, Trap, UserCpu, UserMachine, UserRegs, XFormat,
+};
 pub use process::Process;
+pub use sched::Sched;
 pub use space::Space;
 pub use task::Task;
-pub use wait::{Ended, Exit, Usage};
+pub use wait::{Ended, Usage, WaitStatus};

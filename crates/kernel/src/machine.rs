@@ -4,9 +4,12 @@ use alloc::sync::Arc;
 
 use crate::space::Space;
 use foliant_platform::{Mmu, Nanos};
+use foliant_uapi::clone::WaitStatus;
+use foliant_uapi::signal::Signal;
 use foliant_units::{Errno, VirtAddr};
 
 use crate::park::Sleeper;
+use crate::pid::Pid;
 use crate::task::Task;
 
 /// A machine whose CPUs run user code and come back with traps.
@@ -65,6 +68,14 @@ pub trait UserMachine: Mmu {
 
     /// Fills `out` with bytes fit for keys.
     fn random(&self, out: &mut [u8]);
+
+    /// No frame could be had, and a process is killed for it: to be told to
+    /// whoever runs the machine. Must not block.
+    fn out_of_memory(&self, report: OomReport);
+
+    /// The program that the machine was asked to run (the first process) has
+    /// stopped, goes on, or has ended. Must not block.
+    fn program_event(&self, event: ProgramEvent);
 
     /// The format of the extended state that [`UserCpu::xstate`] shows.
     fn xformat(&self) -> XFormat;
@@ -140,6 +151,28 @@ pub struct Start<'a, M: UserMachine> {
     pub origin: Origin<'a, M>,
     /// Its registers.
     pub regs: UserRegs,
+}
+
+/// Who is killed because memory has run out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OomReport {
+    /// The process.
+    pub pid: Pid,
+    /// Its name, padded with zeros.
+    pub name: [u8; 16],
+    /// Frames and tables it has.
+    pub resident_pages: u64,
+}
+
+/// What happened to the first process of a machine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ProgramEvent {
+    /// Job control stopped it.
+    Stopped(Signal),
+    /// It goes on.
+    Continued,
+    /// It has ended; others may still run.
+    Ended(WaitStatus),
 }
 
 /// Where a new task's extended state, and perhaps cached translations, come from.

@@ -7,6 +7,7 @@ use core::fmt;
 
 use crate::machine::UserMachine;
 use crate::process::Process;
+use crate::signal::Signal;
 use crate::task::Task;
 use crate::wait::Ended;
 
@@ -75,12 +76,12 @@ pub struct Node<M: UserMachine> {
     pub has_execed: bool,
     /// How it ended; it is a zombie then.
     pub ended: Option<Ended>,
-    /// A stop (its signal number) that no parent has waited for yet.
-    pub stopped: Option<u8>,
+    /// A stop that no parent has waited for yet.
+    pub stopped: Option<Signal>,
     /// A continuation that no parent has waited for yet.
     pub continued: bool,
-    /// The signal that tells the parent of its end; 0 for none.
-    pub exit_signal: u8,
+    /// The signal that tells the parent of its end.
+    pub exit_signal: Option<Signal>,
 }
 
 /// What the processes of a session share.
@@ -120,7 +121,7 @@ impl<M: UserMachine> Tree<M> {
         None
     }
 
-    fn is_used(&self, pid: Pid) -> bool {
+    pub(crate) fn is_used(&self, pid: Pid) -> bool {
         self.tasks.contains_key(&pid)
             || self.nodes.contains_key(&pid)
             || self.sessions.contains_key(&pid)

@@ -4,13 +4,17 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use foliant_platform::sync::SpinLock;
+use foliant_platform::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use foliant_uapi::resource::Resource;
 
+use crate::limits::Limits;
 use crate::machine::UserMachine;
 use crate::park::WaitQueue;
 use crate::pid::Pid;
-use crate::signal::{Actions, Pending};
+use crate::signal::{Actions, Pending, Signal};
 use crate::task::Task;
-use crate::wait::Exit;
+use crate::timer::ProcessTimers;
+use crate::wait::{Usage, WaitStatus};
 
 /// A process.
 ///
@@ -18,15 +22,42 @@ use crate::wait::Exit;
 /// `signal_struct` and `sighand_struct`.
 pub struct Process<M: UserMachine> {
     id: Pid,
+    /// The machine, to kick tasks.
+    pub(crate) machine: M,
     /// Its tasks and their signals: the signal lock.
     pub(crate) group: SpinLock<Group<M>>,
     /// What it does about signals, perhaps shared (`CLONE_SIGHAND`). Inside
     /// the signal lock.
-    pub(crate) actions: SpinLock<Arc<SpinLock<Actions>>>,
+    actions: SpinLock<Arc<SpinLock<Actions>>>,
     /// Woken when a child ends, stops or continues.
     pub child_events: WaitQueue,
     /// Woken when a signal arrives for any of its tasks (for `signalfd`).
     pub signal_arrivals: WaitQueue,
+    /// Woken when one of its tasks has ended (for `execve`).
+    pub(crate) task_ended: WaitQueue,
+    /// Woken when the process has become a zombie (for pidfds).
+    pub ended: WaitQueue,
+    /// Its resource limits.
+    pub(crate) limits: SpinLock<Limits>,
+    /// Its interval and POSIX timers.
+    pub(crate) timers: SpinLock<ProcessTimers<M>>,
+    /// Used by tasks that have ended, and by children waited for.
+    pub(crate) usage: SpinLock<PastUsage>,
+    /// `personality` bits.
+    pub(crate) personality: AtomicU32,
+    /// `PR_SET_DUMPABLE`.
+    pub(crate) dumpable: AtomicU8,
+    /// `PR_SET_THP_DISABLE`.
+    pub(crate) thp_disabled: AtomicBool,
+}
+
+/// Resources used by those who are no more.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct PastUsage {
+    /// By tasks of the process.
+    pub(crate) tasks: Usage,
+    /// By children that were waited for, and theirs.
+    pub(crate) children: Usage,
 }
 
 /// What the signal lock protects.
@@ -36,27 +67,102 @@ pub(crate) struct Group<M: UserMachine> {
     /// Signals for whichever task takes them.
     pub(crate) pending: Pending,
     /// Set once the whole process is to end.
-    pub(crate) exiting: Option<Exit>,
+    pub(crate) exiting: Option<WaitStatus>,
+    /// The task that replaces the image; all others are to end.
+    pub(crate) execing: Option<Pid>,
+    /// What the leader passed to `exit`.
+    pub(crate) leader_exit: WaitStatus,
+    /// Job control.
+    pub(crate) stop: Stop,
+}
+
+/// The job-control state of a process.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Stop {
+    /// The signal that stopped it, or is about to.
+    pub(crate) signal: Option<Signal>,
+    /// Tasks that still have to stop.
+    pub(crate) missing: u32,
+    /// Whether all have.
+    pub(crate) complete: bool,
+    /// What the parent is to be told by the first task that runs again.
+    pub(crate) notice: Option<Notice>,
+}
+
+/// A change of job-control state that the parent hears of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Notice {
+    /// Stopped by this signal.
+    Stopped(Signal),
+    /// Continued.
+    Continued,
 }
 
 impl<M: UserMachine> Process<M> {
     /// A process without tasks.
-    pub(crate) fn new(id: Pid, actions: Arc<SpinLock<Actions>>) -> Arc<Self> {
-        Arc::new(Self {
+    pub(crate) fn new(id: Pid, machine: M, actions: Arc<SpinLock<Actions>>, limits: Limits) -> Self {
+        Self {
             id,
+            machine,
             group: SpinLock::new(Group {
                 tasks: Vec::new(),
                 pending: Pending::default(),
                 exiting: None,
+                execing: None,
+                leader_exit: WaitStatus::Exited(0),
+                stop: Stop::default(),
             }),
             actions: SpinLock::new(actions),
             child_events: WaitQueue::new(),
             signal_arrivals: WaitQueue::new(),
-        })
+            task_ended: WaitQueue::new(),
+            ended: WaitQueue::new(),
+            limits: SpinLock::new(limits),
+            timers: SpinLock::new(ProcessTimers::default()),
+            usage: SpinLock::new(PastUsage::default()),
+            personality: AtomicU32::new(0),
+            dumpable: AtomicU8::new(1),
+            thp_disabled: AtomicBool::new(false),
+        }
     }
 
     /// Its number (`getpid`).
     pub fn id(&self) -> Pid {
         self.id
+    }
+
+    /// Its tasks that have not ended, the leader first.
+    pub fn tasks(&self) -> Vec<Arc<Task<M>>> {
+        self.group.lock().tasks.clone()
+    }
+
+    /// Some task that stands for it: the leader, while it lives.
+    pub fn any_task(&self) -> Option<Arc<Task<M>>> {
+        self.group.lock().tasks.first().cloned()
+    }
+
+    /// A limit's soft value, bytes or counts; `u64::MAX` is no limit.
+    pub fn limit(&self, which: Resource) -> u64 {
+        self.limits.lock().get(which).cur
+    }
+
+    /// `personality` bits.
+    pub fn personality(&self) -> u32 {
+        self.personality.load(Ordering::Relaxed)
+    }
+
+    /// Whether job control has stopped it.
+    pub fn is_stopped(&self) -> bool {
+        self.group.lock().stop.complete
+    }
+
+    /// What it does about signals.
+    pub(crate) fn actions(&self) -> Arc<SpinLock<Actions>> {
+        self.actions.lock().clone()
+    }
+
+    /// Gives it a table of its own (`execve`).
+    pub(crate) fn set_actions(&self, actions: Arc<SpinLock<Actions>>) {
+        *self.actions.lock() = actions;
     }
 }

@@ -1,7 +1,3 @@
-//! The address space of programs, under the name the kernel layer uses.
-// Replaced by `foliant_mm::Space` as soon as that crate offers it.
+//! The address space of programs.
 
-use core::marker::PhantomData;
-
-/// An address space. Has no operations yet.
-pub struct Space<P>(PhantomData<fn() -> P>);
+pub use foliant_mm::Space;

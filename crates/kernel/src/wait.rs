@@ -1,45 +1,18 @@
-//! How a process ended, and those who wait for it.
+//! How a process ended.
 
 use crate::machine::CpuTimes;
-use crate::signal::Signal;
 
-/// How a process ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Exit {
-    /// It called `exit` with this code.
-    Code(u8),
-    /// A signal killed it.
-    Killed(Signal),
-    /// A signal killed it that would have left a core image.
-    Dumped(Signal),
-}
-
-impl Exit {
-    /// The status word of `wait4`.
-    pub fn status(self) -> u32 {
-        match self {
-            Exit::Code(code) => u32::from(code) << 8,
-            Exit::Killed(signal) => u32::from(signal.raw()),
-            Exit::Dumped(signal) => u32::from(signal.raw()) | 0x80,
-        }
-    }
-
-    /// What a shell shows as `$?`.
-    pub fn shell_status(self) -> u8 {
-        match self {
-            Exit::Code(code) => code,
-            Exit::Killed(signal) | Exit::Dumped(signal) => 128 + signal.raw(),
-        }
-    }
-}
+pub use foliant_uapi::clone::WaitStatus;
 
 /// What is left of a process that has ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Ended {
     /// How.
-    pub exit: Exit,
-    /// What it and the children it waited for have used.
+    pub status: WaitStatus,
+    /// What it has used.
     pub usage: Usage,
+    /// What the children that it waited for have used.
+    pub children: Usage,
 }
 
 /// The resources of `struct rusage` that are counted.
@@ -53,6 +26,15 @@ pub struct Usage {
     pub minor_faults: u64,
     /// Faults that needed input.
     pub major_faults: u64,
-    /// Sleeps.
-    pub voluntary_switches: u64,
+}
+
+impl Usage {
+    /// Adds what somebody else has used; of resident sets the larger counts.
+    pub fn add(&mut self, other: &Self) {
+        self.times.user.0 += other.times.user.0;
+        self.times.system.0 += other.times.system.0;
+        self.max_rss_kib = self.max_rss_kib.max(other.max_rss_kib);
+        self.minor_faults += other.minor_faults;
+        self.major_faults += other.major_faults;
+    }
 }

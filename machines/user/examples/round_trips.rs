@@ -95,7 +95,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let frame = stubs.frames().address(slot);
     loop {
         match stubs.next_event()? {
-            None | Some(Event::Zygote) => {}
+            None | Some(Event::Zygote(_)) => {}
             Some(Event::Guest(call)) => {
                 stubs.answer(call.id, 4711);
             }

@@ -1,4 +1,12 @@
 //! The `user` machine: runs Linux programs on a Linux host without privileges.
+//!
+//! RAM is one file that the supervisor maps whole. Each guest address space is
+//! a host process that holds nothing but a small stub; each guest thread is a
+//! thread of it. All system calls and faults of the guest come to the
+//! supervisor, and none reaches the host's kernel by itself ([`host`] has how).
+//! The host's mappings of RAM in a guest process are this machine's TLB.
 
 pub mod host;
-pub mod hostfs;
+mod machine;
+
+pub use machine::{Context, Counters, Cpu, MachineEvent, User, UserThread};

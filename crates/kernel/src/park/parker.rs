@@ -54,6 +54,9 @@ pub struct Parker {
 const SIGNAL: u32 = 1;
 /// The task is to die.
 const KILL: u32 = 2;
+/// Something is to be done before it returns to user mode, which is no reason
+/// not to sleep before.
+const LATER: u32 = 4;
 
 impl Parker {
     /// A task that nobody wants.
@@ -98,7 +101,7 @@ impl Parker {
     pub fn interrupted(&self, by: Interrupt) -> bool {
         let attention = self.attention.load(Ordering::Acquire);
         match by {
-            Interrupt::BySignal => attention != 0,
+            Interrupt::BySignal => attention & (SIGNAL | KILL) != 0,
             Interrupt::ByKill => attention & KILL != 0,
         }
     }
@@ -118,6 +121,16 @@ impl Parker {
     pub(crate) fn doom(&self) {
         self.attention.fetch_or(KILL | SIGNAL, Ordering::AcqRel);
         self.sleeper.wake();
+    }
+
+    /// Something is to be done before the task returns to user mode.
+    pub(crate) fn remind(&self) {
+        self.attention.fetch_or(LATER, Ordering::AcqRel);
+    }
+
+    /// What [`remind`](Self::remind) asked for is done.
+    pub(crate) fn reminded(&self) {
+        self.attention.fetch_and(!LATER, Ordering::AcqRel);
     }
 
     /// Nothing is left to handle. The caller holds the signal lock, so that no

@@ -2,15 +2,25 @@
 
 use alloc::collections::VecDeque;
 
-use super::info::{Detail, SigInfo};
-use super::number::Signal;
-use super::set::SigSet;
+use foliant_uapi::signal::{SiCode, SigInfo, SigSet, Signal};
+
+/// Signals that an instruction of the task itself causes; delivered first.
+const SYNCHRONOUS: SigSet = SigSet::EMPTY
+    .with(Signal::SEGV)
+    .with(Signal::BUS)
+    .with(Signal::ILL)
+    .with(Signal::TRAP)
+    .with(Signal::FPE)
+    .with(Signal::SYS);
 
 /// Pending signals of a task or of a process, with what came with them.
+///
+/// # Linux source concept
+/// `struct sigpending`.
 #[derive(Clone, Debug, Default)]
 pub struct Pending {
     set: SigSet,
-    queue: VecDeque<SigInfo>,
+    queue: VecDeque<(Signal, SigInfo)>,
 }
 
 impl Pending {
@@ -25,60 +35,49 @@ impl Pending {
     }
 
     /// Adds one. A classic signal that is pending already is lost; of a
-    /// real-time signal every instance is kept while `room` says so.
-    pub fn add(&mut self, info: SigInfo, room: bool) {
-        if !info.signal.is_realtime() && self.set.has(info.signal) {
+    /// real-time signal every instance is kept. Without `room` only the number
+    /// is remembered.
+    pub fn add(&mut self, signal: Signal, info: SigInfo, room: bool) {
+        if !signal.is_realtime() && self.set.contains(signal) {
             return;
         }
-        self.set.add(info.signal);
+        self.set.insert(signal);
         if room {
-            self.queue.push_back(info);
+            self.queue.push_back((signal, info));
         }
     }
 
     /// Takes the next one outside `blocked`: those that the task's own
     /// instructions caused first, then by number, then by age.
-    pub fn take(&mut self, blocked: SigSet) -> Option<SigInfo> {
-        let ready = self.set.without(blocked);
-        let urgent = ready & SigSet::SYNCHRONOUS;
-        let signal = if urgent.is_empty() {
-            ready.first()?
-        } else {
-            urgent.first()?
-        };
-        Some(self.take_one(signal))
+    pub fn take(&mut self, blocked: SigSet) -> Option<(Signal, SigInfo)> {
+        let ready = self.set.difference(blocked);
+        let signal = ready.intersection(SYNCHRONOUS).first().or(ready.first())?;
+        Some((signal, self.take_one(signal)))
     }
 
     /// Drops every instance of the signals in `which`.
     pub fn discard(&mut self, which: SigSet) {
-        self.set = self.set.without(which);
-        self.queue.retain(|info| !which.has(info.signal));
+        self.set = self.set.difference(which);
+        self.queue.retain(|(signal, _)| !which.contains(*signal));
     }
 
-    /// Drops the queued notices of one POSIX timer.
-    pub fn discard_timer(&mut self, timer: i32) {
-        let is_its = |info: &SigInfo| matches!(info.detail, Detail::Timer { id, .. } if id == timer);
-        while let Some(at) = self.queue.iter().position(is_its) {
-            let Some(info) = self.queue.remove(at) else { return };
-            if !self.queue.iter().any(|other| other.signal == info.signal) {
-                self.set.remove(info.signal);
-            }
-        }
+    /// The queued notice of POSIX timer `timer`, to change its overrun count.
+    pub fn timer_notice(&mut self, timer: i32) -> Option<&mut SigInfo> {
+        let is_its = |info: &SigInfo| info.code == SiCode::TIMER.0 && info.pid() as i32 == timer;
+        self.queue
+            .iter_mut()
+            .map(|(_, info)| info)
+            .find(|info| is_its(info))
     }
 
     fn take_one(&mut self, signal: Signal) -> SigInfo {
-        let found = self.queue.iter().position(|info| info.signal == signal);
-        let info = found.and_then(|at| self.queue.remove(at));
-        if !self.queue.iter().any(|info| info.signal == signal) {
+        let found = self.queue.iter().position(|(other, _)| *other == signal);
+        let taken = found.and_then(|at| self.queue.remove(at));
+        if !self.queue.iter().any(|(other, _)| *other == signal) {
             self.set.remove(signal);
         }
-        // The queue was full when it was sent: only the number is known.
-        info.unwrap_or(SigInfo {
-            signal,
-            errno: 0,
-            code: super::info::code::SI_USER,
-            detail: Detail::None,
-        })
+        // Without a record the queue was full when it was sent.
+        taken.map_or_else(|| SigInfo::sent(signal, SiCode::USER, 0, 0), |(_, info)| info)
     }
 }
 
@@ -86,23 +85,14 @@ impl Pending {
 mod tests {
     use super::*;
 
-    fn sent(raw: u64, value: u64) -> SigInfo {
-        let signal = Signal::new(raw).unwrap();
-        SigInfo {
-            signal,
-            errno: 0,
-            code: -1,
-            detail: Detail::Timer {
-                id: 0,
-                overrun: 0,
-                value,
-            },
-        }
+    fn add(pending: &mut Pending, raw: i32, room: bool) {
+        let signal = Signal::from_raw(raw).unwrap();
+        pending.add(signal, SigInfo::sent(signal, SiCode::QUEUE, 7, 7), room);
     }
 
     fn drain(pending: &mut Pending) -> alloc::vec::Vec<u8> {
         core::iter::from_fn(|| pending.take(SigSet::EMPTY))
-            .map(|info| info.signal.raw())
+            .map(|(signal, _)| signal.raw())
             .collect()
     }
 
@@ -110,7 +100,7 @@ mod tests {
     fn classic_signals_are_kept_once_and_realtime_ones_as_often_as_sent() {
         let mut pending = Pending::default();
         for raw in [10, 40, 10, 40, 2] {
-            pending.add(sent(raw, 0), true);
+            add(&mut pending, raw, true);
         }
         assert_eq!(drain(&mut pending), [2, 10, 40, 40]);
         assert!(pending.set().is_empty());
@@ -120,7 +110,7 @@ mod tests {
     fn faults_come_before_lower_numbers() {
         let mut pending = Pending::default();
         for raw in [2, 11, 1] {
-            pending.add(sent(raw, 0), true);
+            add(&mut pending, raw, true);
         }
         assert_eq!(drain(&mut pending), [11, 1, 2]);
     }
@@ -128,9 +118,17 @@ mod tests {
     #[test]
     fn a_signal_without_room_keeps_its_number() {
         let mut pending = Pending::default();
-        pending.add(sent(40, 7), false);
-        let taken = pending.take(SigSet::EMPTY).unwrap();
-        assert_eq!((taken.signal.raw(), taken.detail), (40, Detail::None));
+        add(&mut pending, 40, false);
+        let (signal, info) = pending.take(SigSet::EMPTY).unwrap();
+        assert_eq!((signal.raw(), info.pid()), (40, 0));
         assert!(pending.take(SigSet::EMPTY).is_none());
+    }
+
+    #[test]
+    fn blocked_signals_stay() {
+        let mut pending = Pending::default();
+        add(&mut pending, 2, true);
+        assert!(pending.take(SigSet::only(Signal::INT)).is_none());
+        assert!(pending.set().contains(Signal::INT));
     }
 }

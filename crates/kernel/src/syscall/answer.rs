@@ -7,6 +7,7 @@ use foliant_units::Errno;
 use crate::machine::UserMachine;
 use crate::park::WaitError;
 use crate::syscall::Ctx;
+use crate::wait::WaitStatus;
 
 /// The value a call returns, or why it has none.
 pub type Answer<M> = Result<u64, Fail<M>>;
@@ -18,6 +19,8 @@ pub enum Fail<M: UserMachine> {
     /// A signal ended its wait; whether the program sees `EINTR` depends on
     /// what is done about the signal.
     Restart(Restart<M>),
+    /// The task ends.
+    Exit(WaitStatus),
 }
 
 /// What becomes of a call that a signal has interrupted.

@@ -5,9 +5,7 @@ use alloc::vec::Vec;
 
 use foliant_platform::sync::SpinLock;
 use foliant_platform::sync::atomic::{AtomicU64, Ordering};
-
-/// Numbers below this have a counter of their own.
-const KNOWN: usize = 480;
+use foliant_uapi::Sysno;
 
 /// System calls by number: all, and those that nobody handles.
 pub struct Counts {
@@ -19,7 +17,7 @@ impl Counts {
     /// All zero.
     pub fn new() -> Self {
         Self {
-            calls: (0..KNOWN).map(|_| AtomicU64::new(0)).collect(),
+            calls: (0..Sysno::LIMIT).map(|_| AtomicU64::new(0)).collect(),
             unsupported: SpinLock::new(BTreeMap::new()),
         }
     }
@@ -37,14 +35,15 @@ impl Counts {
     }
 
     /// Calls by number, those that came.
-    pub fn calls(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+    pub fn calls(&self) -> impl Iterator<Item = (Sysno, u64)> + '_ {
         let counted = self.calls.iter().enumerate();
         counted
-            .map(|(nr, count)| (nr as u64, count.load(Ordering::Relaxed)))
+            .map(|(nr, count)| (Sysno::new(nr as u32), count.load(Ordering::Relaxed)))
             .filter(|(_, count)| *count != 0)
     }
 
-    /// Calls by number that got `ENOSYS` because they are not there.
+    /// Calls by number that got `ENOSYS` because they are not there; numbers
+    /// may be ones that Linux does not have either.
     pub fn unsupported(&self) -> Vec<(u64, u64)> {
         self.unsupported
             .lock()

@@ -1,13 +1,17 @@
 //! What a handler gets.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
-use crate::space::Space;
-use foliant_units::Errno;
+use foliant_uapi::{FromBytes, Immutable, IntoBytes};
+use foliant_units::{Errno, VirtAddr};
 
 use crate::kernel::Kernel;
 use crate::machine::UserMachine;
+use crate::pid::Pid;
+use crate::space::Space;
 use crate::task::Task;
+use crate::user;
 
 /// One system call of one task.
 pub struct Ctx<'a, M: UserMachine> {
@@ -41,4 +45,112 @@ impl<M: UserMachine> Ctx<'_, M> {
     pub fn uint(&self, at: usize) -> u32 {
         self.args[at] as u32
     }
+
+    /// Argument `at` as an address.
+    pub fn addr(&self, at: usize) -> VirtAddr {
+        VirtAddr::new(self.args[at])
+    }
+
+    /// Argument `at` as a process number.
+    pub fn pid(&self, at: usize) -> Pid {
+        Pid::new(self.int(at))
+    }
+
+    /// Reads a structure of the ABI from user memory.
+    ///
+    /// # Errors
+    /// `FAULT`.
+    pub fn read<T: FromBytes + IntoBytes>(&self, at: u64) -> Result<T, Errno> {
+        user::read(&*self.space()?, at)
+    }
+
+    /// Reads a structure where `at` is not null.
+    ///
+    /// # Errors
+    /// `FAULT`.
+    pub fn read_opt<T: FromBytes + IntoBytes>(&self, at: u64) -> Result<Option<T>, Errno> {
+        if at == 0 {
+            Ok(None)
+        } else {
+            self.read(at).map(Some)
+        }
+    }
+
+    /// Writes a structure of the ABI to user memory.
+    ///
+    /// # Errors
+    /// `FAULT`.
+    pub fn write<T: IntoBytes + Immutable>(&self, at: u64, value: &T) -> Result<(), Errno> {
+        user::write(&*self.space()?, at, value)
+    }
+
+    /// Writes a structure where `at` is not null.
+    ///
+    /// # Errors
+    /// `FAULT`.
+    pub fn write_opt<T: IntoBytes + Immutable>(&self, at: u64, value: &T) -> Result<(), Errno> {
+        if at == 0 { Ok(()) } else { self.write(at, value) }
+    }
+
+    /// Fills `to` from user memory.
+    ///
+    /// # Errors
+    /// `FAULT`.
+    pub fn read_bytes(&self, at: u64, to: &mut [u8]) -> Result<(), Errno> {
+        user::read_bytes(&*self.space()?, VirtAddr::new(at), to)
+    }
+
+    /// Writes all of `from` to user memory.
+    ///
+    /// # Errors
+    /// `FAULT`; some bytes may have been written.
+    pub fn write_bytes(&self, at: u64, from: &[u8]) -> Result<(), Errno> {
+        user::write_bytes(&*self.space()?, VirtAddr::new(at), from)
+    }
+
+    /// Reads a string without its zero byte.
+    ///
+    /// # Errors
+    /// `FAULT`; `TOOBIG` if no zero byte is among the first `most`.
+    pub fn read_string(&self, at: u64, most: usize) -> Result<Vec<u8>, Errno> {
+        user::read_string(&*self.space()?, at, most)
+    }
+}
+
+/// Reads a structure whose size the caller tells: a shorter one is filled up
+/// with zeros, and a longer one must have zeros where this kernel knows nothing.
+///
+/// # Errors
+/// `FAULT`; `TOOBIG` if something unknown is asked for.
+pub(super) fn read_sized<T: FromBytes + IntoBytes, M: UserMachine>(
+    ctx: &Ctx<'_, M>,
+    at: u64,
+    size: usize,
+) -> Result<T, Errno> {
+    let mut value = T::new_zeroed();
+    let known = value.as_mut_bytes();
+    let len = known.len().min(size);
+    ctx.read_bytes(at, &mut known[..len])?;
+    let mut offset = known.len();
+    while offset < size {
+        let mut piece = [0; 64];
+        let len = piece.len().min(size - offset);
+        ctx.read_bytes(at.wrapping_add(offset as u64), &mut piece[..len])?;
+        if piece.iter().any(|byte| *byte != 0) {
+            return Err(Errno::TOOBIG);
+        }
+        offset += len;
+    }
+    Ok(value)
+}
+
+/// The task `tid`, or the caller where that is 0.
+///
+/// # Errors
+/// `SRCH`.
+pub(super) fn task_or_self<M: UserMachine>(ctx: &Ctx<'_, M>, tid: Pid) -> Result<Arc<Task<M>>, Errno> {
+    if tid == Pid::NONE {
+        return Ok(ctx.task.clone());
+    }
+    ctx.kernel.tree().task(tid).cloned().ok_or(Errno::SRCH)
 }

@@ -2,17 +2,30 @@
 //!
 //! A handler is a function of [`Ctx`] to [`Answer`]. It blocks in
 //! straight-line code, and says with [`Fail::Restart`] what becomes of the
-//! call if a signal ended its wait.
+//! call if a signal ended its wait. Each module of handlers has a function
+//! `handler` that knows its numbers; [`handler`] asks them in turn.
 
 mod answer;
+mod clone;
 mod counts;
 mod ctx;
-mod names;
-mod process;
+mod futex;
+mod groups;
+mod ids;
+mod kill;
+mod limits;
+mod map_file;
+mod memory;
+mod prctl;
+mod sched;
+mod signal;
+mod sleep;
+mod system;
 mod table;
+mod timer;
+mod wait;
 
 pub use answer::{Answer, Continuation, Fail, Restart};
 pub use counts::Counts;
 pub use ctx::Ctx;
-pub use names::name;
 pub use table::{Handler, handler};

@@ -2,12 +2,11 @@
 
 use core::array;
 
-use foliant_platform::sync::Arc;
+use foliant_platform::sync::{Arc, UnsafeCell};
 use foliant_units::Order;
 use loom::thread;
 
 use super::holds_and_catches;
-use super::world::Word;
 use crate::alloc::{Line, Tag};
 use crate::mutant::Mutant;
 
@@ -17,15 +16,21 @@ const FRAMES: usize = 4;
 struct Block {
     tag: Tag,
     line: Line,
-    contents: [Word; FRAMES],
+    contents: [UnsafeCell<u32>; FRAMES],
 }
+
+// SAFETY: a frame's content belongs to whoever claimed it; whether that is true
+// is what the model is about.
+unsafe impl Sync for Block {}
+// SAFETY: as above.
+unsafe impl Send for Block {}
 
 impl Block {
     fn with_free(frames: &[usize]) -> Arc<Self> {
         let block = Self {
             tag: Tag::default(),
             line: Line::default(),
-            contents: array::from_fn(|_| Word::default()),
+            contents: array::from_fn(|_| UnsafeCell::new(0)),
         };
         for &at in frames {
             block.line.free(at, Order::ZERO).unwrap();
@@ -45,13 +50,18 @@ impl Block {
         self.line.claim(Order::ZERO, want, |at| taken |= 1 << at);
         drop(claim);
         for at in (0..FRAMES).filter(|at| taken >> at & 1 == 1) {
-            self.contents[at].write();
+            self.write(at);
         }
         taken
     }
 
+    fn write(&self, at: usize) {
+        // SAFETY: the caller claimed the frame.
+        self.contents[at].with_mut(|content| unsafe { *content += 1 });
+    }
+
     fn put(&self, at: usize) {
-        self.contents[at].write();
+        self.write(at);
         self.line.free(at, Order::ZERO).unwrap();
     }
 }

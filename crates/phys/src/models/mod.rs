@@ -11,7 +11,6 @@ mod blocks;
 mod counts;
 mod guards;
 mod lines;
-mod world;
 
 use crate::mutant::{Mutant, survives};
 

@@ -7,12 +7,11 @@
 //! | guest code | needs registers or changes mappings, or is unknown | SIGSYS |
 //! | the stub's trap call | [`TRAP_NR`] | notification |
 //! | the stub's operations | a listed number, with the secret | done |
-//! | the stub's return | `rt_sigreturn` | done |
+//! | the stub's return | `rt_sigreturn`, with the secret | done |
 //! | elsewhere in the machine's area, or without the secret | any | the process dies |
 //!
-//! A guest that makes a notified call by hand gets what its own kernel answers;
-//! one that returns from a signal that never was sets registers that it could
-//! have set by instructions, or a mask that only makes itself killable.
+//! Returns from signals need the secret because a forged one could move the
+//! signal stack to memory that another process sees.
 
 use super::layout::STUB_BASE;
 use super::op::TRAP_NR;
@@ -105,6 +104,9 @@ const AND: u16 = (libc::BPF_ALU | libc::BPF_AND | libc::BPF_K) as u16;
 const EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
 const AT_LEAST: u16 = (libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K) as u16;
 const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+
+/// Where half of the secret is in the upper word of an argument.
+const UPPER_HALF: u32 = 0xffff_0000;
 
 const NR: u32 = 0;
 const ARCH: u32 = 4;
@@ -205,6 +207,10 @@ fn from_the_area(secret: Secret, entries: &Entries) -> Vec<Instruction> {
 
     let mut sigreturn = vec![step(LOAD, NR)];
     sigreturn.extend(must_be(libc::SYS_rt_sigreturn as u32));
+    sigreturn.push(step(LOAD, ARG4_HIGH));
+    sigreturn.extend(must_be(secret.high));
+    sigreturn.extend([step(LOAD, ARG3_HIGH), step(AND, UPPER_HALF)]);
+    sigreturn.extend(must_be(u32::from(secret.low) << 16));
     sigreturn.push(done(libc::SECCOMP_RET_ALLOW));
 
     let mut out = if_equal(entries.trap as u32, trap);
@@ -218,15 +224,14 @@ fn from_the_area(secret: Secret, entries: &Entries) -> Vec<Instruction> {
 /// kernel ignores, and only if it is one of those that the stub needs.
 fn operation(secret: Secret) -> Vec<Instruction> {
     let low = u32::from(secret.low) << 16;
-    let upper_half = 0xffff_0000;
     let mut out = vec![step(LOAD, ARG4_HIGH)];
     out.extend(must_be(secret.high));
     out.push(step(LOAD, NR));
-    let mut mmap = vec![step(LOAD, ARG2_HIGH), step(AND, upper_half)];
+    let mut mmap = vec![step(LOAD, ARG2_HIGH), step(AND, UPPER_HALF)];
     mmap.extend(must_be(low));
     mmap.push(done(libc::SECCOMP_RET_ALLOW));
     out.extend(if_equal(libc::SYS_mmap as u32, mmap));
-    out.extend([step(LOAD, ARG3_HIGH), step(AND, upper_half)]);
+    out.extend([step(LOAD, ARG3_HIGH), step(AND, UPPER_HALF)]);
     out.extend(must_be(low));
     out.push(step(LOAD, NR));
     for &nr in OPERATIONS {
@@ -394,7 +399,11 @@ mod tests {
         }
         assert_eq!(run(&program, &call(TRAP_NR, entries.trap, [0; 6])), NOTIFY);
         assert_eq!(run(&program, &call(9, entries.trap, [0; 6])), KILL);
-        assert_eq!(run(&program, &call(15, entries.sigreturn, [0; 6])), ALLOW);
+        assert_eq!(
+            run(&program, &call(15, entries.sigreturn, [0, 0, 0, low, high, 0])),
+            ALLOW
+        );
+        assert_eq!(run(&program, &call(15, entries.sigreturn, [0; 6])), KILL);
         assert_eq!(run(&program, &call(9, entries.sigreturn, [0; 6])), KILL);
     }
 }

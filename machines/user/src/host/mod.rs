@@ -18,6 +18,7 @@ pub use frame::{FrameLayout, REGISTER_COUNT, RIP, Reason, blank, is_machine_addr
 pub use layout::{AREA_END, OPS_MAX, SLOTS, STUB_BASE, Slot, USER_END};
 pub use notify::{Answered, Call, CallId};
 pub use op::{Cause, Op, Rights};
+pub use stub::Entries;
 pub use stubs::{Event, Stubs, fork_ops, thread_ops};
 pub use sys::{kill, map_shared, memfd, random, tgkill};
 pub use zygote::KICK;

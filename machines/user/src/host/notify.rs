@@ -100,6 +100,17 @@ impl Listener {
         }
     }
 
+    /// Whether a call waits to be received.
+    pub(super) fn is_waiting(&self) -> bool {
+        let mut poll = libc::pollfd {
+            fd: self.0.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        // SAFETY: one structure, as said.
+        unsafe { libc::poll(&raw mut poll, 1, 10) == 1 && poll.revents & libc::POLLIN != 0 }
+    }
+
     /// Answers a call with `value`, which the thread finds in RAX.
     pub(super) fn answer(&self, id: CallId, value: u64) -> Answered {
         let mut raw = RawResponse {

@@ -9,9 +9,9 @@
 //!   for every machine) and the number of the thread's slot. The list of
 //!   operations is found through that number, in pages that the guest cannot
 //!   write; the stack is not used.
-//! * The filter lets an operation through only with the secret in argument
-//!   bits that the kernel ignores. It is in registers from the answer until the
-//!   registers are cleared before the return to the guest, never in memory.
+//! * The filter lets an operation, and the return from a signal, through only
+//!   with the secret in argument bits that the kernel ignores. It is in
+//!   registers from the answer until the return replaces them, never in memory.
 //! * All signals are blocked meanwhile in a genuine handler, so that no signal
 //!   frame stores those registers. [`super::guard`] has the case of a guest
 //!   that jumped to the trap call with signals open.
@@ -95,21 +95,10 @@ global_asm!(
     "add rbx, rcx",
     "jmp foliant_stub_loop",
     "25:",
+    // The return replaces every register, so the secret ends here.
     "mov rsp, [r15 + 8]",
-    "xor ebx, ebx",
-    "xor ecx, ecx",
-    "xor edx, edx",
-    "xor esi, esi",
-    "xor edi, edi",
-    "xor ebp, ebp",
-    "xor r8d, r8d",
-    "xor r9d, r9d",
-    "xor r10d, r10d",
-    "xor r11d, r11d",
-    "xor r12d, r12d",
-    "xor r13d, r13d",
-    "xor r14d, r14d",
-    "xor r15d, r15d",
+    "mov r8, r13",
+    "mov r10, r14",
     "mov eax, {sigreturn}",
     "syscall",
     ".globl foliant_stub_return",
@@ -197,7 +186,7 @@ pub(super) fn code() -> &'static [u8] {
 
 /// Addresses inside guests that the filter and the signal actions name.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Entries {
+pub struct Entries {
     /// Behind the trap call.
     pub trap: u64,
     /// Behind the operations' call.

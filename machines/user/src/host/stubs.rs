@@ -31,6 +31,8 @@ struct Zygote {
     waiting: Option<CallId>,
     /// Slots for which a process is to be made.
     wanted: Vec<Slot>,
+    /// The slot of the process that it makes.
+    making: Option<Slot>,
 }
 
 /// What a call means to the machine.
@@ -40,8 +42,9 @@ pub enum Event {
     Guest(Call),
     /// A thread's stub asks.
     Stub(Call, Cause),
-    /// The zygote; dealt with already.
-    Zygote,
+    /// The zygote; dealt with already. If it could not make a process, the
+    /// slot that gets none.
+    Zygote(Option<Slot>),
 }
 
 impl Stubs {
@@ -60,6 +63,7 @@ impl Stubs {
         let idle = Mutex::new(Zygote {
             waiting: None,
             wanted: Vec::new(),
+            making: None,
         });
         // A layout that fits nothing; the first frame replaces it.
         let frames = FrameLayout::unknown();
@@ -93,7 +97,7 @@ impl Stubs {
                 Some(Event::Stub(call, Cause::Signal(_))) => {
                     break FrameLayout::learn(&self.control, slot, call.args[2]);
                 }
-                Some(Event::Zygote) | None => {}
+                Some(Event::Zygote(None)) | None => {}
                 Some(other) => return Err(died(&format!("unexpected {other:?}"))),
             }
         };
@@ -139,10 +143,14 @@ impl Stubs {
             return Ok(Some(Event::Guest(call)));
         }
         if call.thread == self.zygote {
-            self.zygote_waits(call);
-            return Ok(Some(Event::Zygote));
+            return Ok(Some(Event::Zygote(self.zygote_waits(call))));
         }
         Ok(Some(Event::Stub(call, Cause::of(&call.args))))
+    }
+
+    /// Whether a call waits, so that [`next_event`](Self::next_event) would not.
+    pub fn is_waiting(&self) -> bool {
+        self.listener.is_waiting()
     }
 
     /// Answers a guest's notified call.
@@ -151,16 +159,11 @@ impl Stubs {
     }
 
     /// Answers a trap call: `ops`, then the registers of the frame at `frame`.
-    /// With no operations the secret stays here.
+    /// The answer carries the secret: see [`super::stub`] for who may have it.
     pub fn resume(&self, slot: Slot, id: CallId, ops: &[Op], frame: u64) -> Answered {
         debug_assert!(ops.len() <= OPS_MAX, "one page of operations");
         self.control.order(slot, ops, frame);
-        let answer = if ops.is_empty() {
-            u64::from(slot.0)
-        } else {
-            self.secret.answer(slot.0)
-        };
-        self.listener.answer(id, answer)
+        self.listener.answer(id, self.secret.answer(slot.0))
     }
 
     /// Asks for a process whose one thread has `slot`; its first call is
@@ -171,15 +174,27 @@ impl Stubs {
         self.order_zygote(&mut idle);
     }
 
-    fn zygote_waits(&self, call: Call) {
+    /// Addresses in the stub, for those who try to abuse them.
+    pub fn entries(&self) -> &Entries {
+        &self.entries
+    }
+
+    /// Kills all stub processes.
+    pub fn end(&self) {
+        // The zygote leads the group that all of them are in.
+        // SAFETY: no memory is involved.
+        unsafe { libc::kill(-self.zygote, libc::SIGKILL) };
+    }
+
+    /// Takes the zygote's call. Returns the slot of a process that it could not make.
+    fn zygote_waits(&self, call: Call) -> Option<Slot> {
         let mut idle = self.idle.lock().unwrap_or_else(|poison| poison.into_inner());
-        if let Cause::Failed { .. } = Cause::of(&call.args) {
-            // A fork that failed: the host is short of processes. The order
-            // comes again; the machine's own limits keep this rare.
-            std::thread::yield_now();
-        }
+        let made = idle.making.take();
         idle.waiting = Some(call.id);
         self.order_zygote(&mut idle);
+        matches!(Cause::of(&call.args), Cause::Failed { .. })
+            .then_some(made)
+            .flatten()
     }
 
     fn order_zygote(&self, idle: &mut Zygote) {
@@ -188,6 +203,7 @@ impl Stubs {
         }
         let Some(call) = idle.waiting.take() else { return };
         let Some(slot) = idle.wanted.pop() else { return };
+        idle.making = Some(slot);
         let mut ops = fork_ops(slot).to_vec();
         ops.push(Op::ready());
         self.resume(Slot::ZYGOTE, call, &ops, 0);
@@ -234,12 +250,9 @@ fn bases_are_readable() -> bool {
 
 impl Drop for Stubs {
     fn drop(&mut self) {
-        // The zygote leads the group that all stub processes are in.
-        // SAFETY: no memory is involved.
-        unsafe {
-            libc::kill(-self.zygote, libc::SIGKILL);
-            while libc::waitpid(-self.zygote, core::ptr::null_mut(), libc::__WALL) > 0 {}
-        }
+        self.end();
+        // SAFETY: no status is asked for.
+        while unsafe { libc::waitpid(-self.zygote, core::ptr::null_mut(), libc::__WALL) } > 0 {}
     }
 }
 

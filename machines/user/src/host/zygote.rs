@@ -106,6 +106,8 @@ fn first_operations(data: &mut Data, secret: Secret, entries: &Entries, read_bas
         Op::map_stack(Slot::ZYGOTE),
         Op::signal_stack(Slot::ZYGOTE),
         Op::die_with_parent(),
+        // No core files, and no debugger of the same user.
+        Op::plain(libc::SYS_prctl, [libc::PR_SET_DUMPABLE as u64, 0, 0, 0, 0, 0]),
     ];
 
     let handler = if read_bases {

@@ -1,0 +1,23 @@
+//! The machine: what the library and the kernel layer ask of the host.
+
+mod clock;
+mod cpu;
+mod events;
+mod fill;
+mod guard;
+mod lane;
+mod launch;
+mod pool;
+mod reaper;
+mod registry;
+mod sleeper;
+mod space;
+mod tlb;
+mod trap;
+mod user;
+
+pub use cpu::Cpu;
+pub use events::MachineEvent;
+pub use launch::UserThread;
+pub use space::Context;
+pub use user::{Counters, User};

@@ -1,0 +1,46 @@
+//! Deaths of guest processes.
+
+use std::sync::atomic::Ordering;
+
+use super::User;
+use super::lane::State;
+use crate::host::HostError;
+
+/// Waits for ends of stub processes until the machine closes.
+pub(super) fn serve(machine: &User) {
+    let group = machine.stubs().zygote();
+    while let Some(process) = next_death(group) {
+        if process != group {
+            bury(machine, process);
+        } else if !machine.pool().is_closing() {
+            machine.fail(HostError {
+                call: "the zygote died",
+                errno: libc::ECHILD,
+            });
+        }
+    }
+}
+
+fn next_death(group: i32) -> Option<i32> {
+    loop {
+        let mut status = 0;
+        // SAFETY: `status` is writable.
+        let process = unsafe { libc::waitpid(-group, &raw mut status, libc::__WALL) };
+        if process > 0 {
+            return Some(process);
+        }
+        if std::io::Error::last_os_error().kind() != std::io::ErrorKind::Interrupted {
+            return None;
+        }
+    }
+}
+
+fn bury(machine: &User, process: i32) {
+    for lane in machine.lanes().bury(process) {
+        let state = lane.die();
+        if state != State::Dead {
+            machine.counters().killed.fetch_add(1, Ordering::Relaxed);
+        }
+        machine.mourn(&lane, state);
+    }
+}

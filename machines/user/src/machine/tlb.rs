@@ -1,0 +1,285 @@
+//! The host mappings of one space, which are its TLB.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use foliant_units::{PAGE_SHIFT, Pfn, Vpn, VpnRange};
+
+use crate::host::{AREA_END, Op, Rights, STUB_BASE, USER_END};
+
+/// Pages shown by one host mapping, or by a part of one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Run {
+    /// The pages.
+    pub(crate) pages: VpnRange,
+    /// The frame of the first; the others follow.
+    pub(crate) frame: Pfn,
+    /// What guest code may do there.
+    pub(crate) rights: Rights,
+}
+
+impl Run {
+    /// The operation that shows it.
+    pub(crate) fn op(&self) -> Op {
+        let len = self.pages.len() << PAGE_SHIFT;
+        Op::map_ram(
+            self.pages.start.base().raw(),
+            len,
+            self.frame.base().raw(),
+            self.rights,
+        )
+    }
+
+    fn continues(&self, before: &Self) -> bool {
+        before.pages.end == self.pages.start
+            && before.rights == self.rights
+            && before.frame + before.pages.len() == self.frame
+    }
+
+    /// The part of it that lies in `pages`.
+    fn part(&self, pages: VpnRange) -> Self {
+        let pages = self.pages.intersect(pages);
+        Self {
+            pages,
+            frame: self.frame + (pages.start - self.pages.start),
+            rights: self.rights,
+        }
+    }
+}
+
+/// Mappings of the host that the tables no longer back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Stale {
+    /// To be unmapped.
+    Gone(VpnRange),
+    /// To be made read-only; not executable.
+    ReadOnly(VpnRange),
+    /// Everything is to be unmapped.
+    All,
+}
+
+impl Stale {
+    /// Appends the operations that remove the staleness.
+    pub(crate) fn ops(self, out: &mut Vec<Op>) {
+        let bytes = |pages: VpnRange| (pages.start.base().raw(), pages.len() << PAGE_SHIFT);
+        match self {
+            Self::Gone(pages) => {
+                let (at, len) = bytes(pages);
+                out.push(Op::unmap(at, len));
+            }
+            Self::ReadOnly(pages) => {
+                let (at, len) = bytes(pages);
+                out.push(Op::write_protect(at, len, false));
+            }
+            Self::All => {
+                out.push(Op::unmap(0, STUB_BASE));
+                out.push(Op::unmap(AREA_END, USER_END - AREA_END));
+            }
+        }
+    }
+}
+
+/// What the host shows of one space, and what is to be taken away before guest
+/// code runs there again.
+#[derive(Debug, Default)]
+pub(crate) struct Tlb {
+    /// By first page; runs that continue each other are one.
+    runs: BTreeMap<Vpn, Run>,
+    /// Staleness with its number, ascending.
+    stale: VecDeque<(u64, Stale)>,
+    numbered: u64,
+}
+
+/// Staleness kept one by one; beyond it everything is unmapped.
+const STALE_MAX: usize = 24;
+
+impl Tlb {
+    /// How many runs there are, at least as many as mappings of the host.
+    pub(crate) fn len(&self) -> usize {
+        self.runs.len()
+    }
+
+    /// The run that shows `page`.
+    pub(crate) fn find(&self, page: Vpn) -> Option<&Run> {
+        let (_, run) = self.runs.range(..=page).next_back()?;
+        run.pages.contains(page).then_some(run)
+    }
+
+    /// Notes that `run` is shown from now on, whatever was there.
+    pub(crate) fn insert(&mut self, mut run: Run) {
+        self.cut(run.pages, |_| {});
+        if let Some((&at, before)) = self.runs.range(..run.pages.start).next_back()
+            && run.continues(before)
+        {
+            run = Run {
+                pages: VpnRange::new(before.pages.start, run.pages.end),
+                ..*before
+            };
+            self.runs.remove(&at);
+        }
+        if let Some(&after) = self.runs.get(&run.pages.end)
+            && after.continues(&run)
+        {
+            self.runs.remove(&after.pages.start);
+            run.pages.end = after.pages.end;
+        }
+        self.runs.insert(run.pages.start, run);
+    }
+
+    /// Forgets what is shown of `pages` and calls `each` for every part of it.
+    pub(crate) fn cut(&mut self, pages: VpnRange, mut each: impl FnMut(Run)) {
+        let first = self
+            .runs
+            .range(..pages.start)
+            .next_back()
+            .map_or(pages.start, |(&at, _)| at);
+        let touched: Vec<Run> = self
+            .runs
+            .range(first..pages.end)
+            .map(|(_, &run)| run)
+            .filter(|run| run.pages.overlaps(pages))
+            .collect();
+        for run in touched {
+            self.runs.remove(&run.pages.start);
+            each(run.part(pages));
+            for rest in [
+                VpnRange::new(run.pages.start, pages.start),
+                VpnRange::new(pages.end, run.pages.end),
+            ] {
+                if rest.start < rest.end {
+                    let rest = run.part(rest);
+                    self.runs.insert(rest.pages.start, rest);
+                }
+            }
+        }
+    }
+
+    /// Forgets everything.
+    pub(crate) fn clear(&mut self) {
+        self.runs.clear();
+        self.note(Stale::All);
+    }
+
+    /// Remembers staleness, to be removed before guest code runs. Returns its number.
+    pub(crate) fn note(&mut self, stale: Stale) -> u64 {
+        self.numbered += 1;
+        if stale == Stale::All || self.stale.len() >= STALE_MAX {
+            self.runs.clear();
+            self.stale.clear();
+            self.stale.push_back((self.numbered, Stale::All));
+        } else {
+            self.stale.push_back((self.numbered, stale));
+        }
+        self.numbered
+    }
+
+    /// The number of the latest staleness.
+    pub(crate) fn latest(&self) -> u64 {
+        self.numbered
+    }
+
+    /// Operations that remove all staleness but that up to `done`, which has
+    /// been removed. Returns how many entries of the log were dropped for it.
+    pub(crate) fn pending(&mut self, done: u64, out: &mut Vec<Op>) {
+        while self.stale.front().is_some_and(|&(number, _)| number <= done) {
+            self.stale.pop_front();
+        }
+        for &(_, stale) in &self.stale {
+            stale.ops(out);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const READ: Rights = Rights {
+        write: false,
+        execute: false,
+    };
+    const WRITE: Rights = Rights {
+        write: true,
+        execute: false,
+    };
+
+    fn run(start: u64, pages: u64, frame: u64, rights: Rights) -> Run {
+        let pages = VpnRange::new(Vpn::new(start), Vpn::new(start + pages));
+        Run {
+            pages,
+            frame: Pfn::new(frame),
+            rights,
+        }
+    }
+
+    fn drawn(tlb: &Tlb) -> Vec<(u64, u64, u64)> {
+        tlb.runs
+            .values()
+            .map(|run| (run.pages.start.raw(), run.pages.len(), run.frame.raw()))
+            .collect()
+    }
+
+    #[test]
+    fn neighbours_with_neighbouring_frames_are_one_run() {
+        let mut tlb = Tlb::default();
+        tlb.insert(run(10, 1, 100, WRITE));
+        tlb.insert(run(12, 1, 102, WRITE));
+        tlb.insert(run(11, 1, 101, WRITE));
+        assert_eq!(drawn(&tlb), [(10, 3, 100)]);
+    }
+
+    #[test]
+    fn other_rights_or_frames_keep_runs_apart() {
+        let mut tlb = Tlb::default();
+        tlb.insert(run(10, 1, 100, WRITE));
+        tlb.insert(run(11, 1, 101, READ));
+        tlb.insert(run(12, 1, 200, READ));
+        assert_eq!(drawn(&tlb), [(10, 1, 100), (11, 1, 101), (12, 1, 200)]);
+    }
+
+    #[test]
+    fn cutting_the_middle_leaves_both_ends() {
+        let mut tlb = Tlb::default();
+        tlb.insert(run(10, 10, 100, WRITE));
+        let mut cut = Vec::new();
+        tlb.cut(VpnRange::new(Vpn::new(13), Vpn::new(15)), |run| cut.push(run));
+        assert_eq!(cut, [run(13, 2, 103, WRITE)]);
+        assert_eq!(drawn(&tlb), [(10, 3, 100), (15, 5, 105)]);
+        assert!(tlb.find(Vpn::new(14)).is_none());
+        assert!(tlb.find(Vpn::new(19)).is_some());
+    }
+
+    #[test]
+    fn a_new_run_replaces_what_it_covers() {
+        let mut tlb = Tlb::default();
+        tlb.insert(run(10, 4, 100, WRITE));
+        tlb.insert(run(11, 2, 500, READ));
+        assert_eq!(drawn(&tlb), [(10, 1, 100), (11, 2, 500), (13, 1, 103)]);
+    }
+
+    #[test]
+    fn staleness_is_pending_until_it_was_removed() {
+        let mut tlb = Tlb::default();
+        let pages = VpnRange::new(Vpn::new(1), Vpn::new(2));
+        let first = tlb.note(Stale::Gone(pages));
+        tlb.note(Stale::ReadOnly(pages));
+        let mut ops = Vec::new();
+        tlb.pending(0, &mut ops);
+        assert_eq!(ops.len(), 2);
+        ops.clear();
+        tlb.pending(first, &mut ops);
+        assert_eq!(ops, [Op::write_protect(0x1000, 0x1000, false)]);
+    }
+
+    #[test]
+    fn too_much_staleness_unmaps_everything() {
+        let mut tlb = Tlb::default();
+        tlb.insert(run(10, 4, 100, WRITE));
+        for _ in 0..=STALE_MAX {
+            tlb.note(Stale::Gone(VpnRange::new(Vpn::new(1), Vpn::new(2))));
+        }
+        let mut ops = Vec::new();
+        tlb.pending(0, &mut ops);
+        assert_eq!(ops.len(), 2);
+        assert_eq!(tlb.len(), 0);
+    }
+}
