@@ -29,6 +29,7 @@ mod space;
 mod tests;
 pub mod tree;
 mod usercopy;
+mod views;
 mod vma;
 mod work;
 

@@ -130,8 +130,9 @@ impl<B: Backing, W: PageWork<B>> Change<'_, B, W> {
         if !flags.contains(MremapFlags::MAYMOVE) || (step.keeps_source() && old != new) {
             return Err(Errno::INVAL);
         }
-        let target = VpnRange::new(request.new_addr.page(), request.new_addr.page() + step.pages);
-        if target.overlaps(from) {
+        // An old length that wraps ends somewhere below, where Linux then looks.
+        let old_end = request.addr.raw().wrapping_add(old);
+        if old_end > request.new_addr.raw() && request.new_addr.raw() + new > request.addr.raw() {
             return Err(Errno::INVAL);
         }
         // A move may need a few VMAs in passing, and must not fail half-way.
