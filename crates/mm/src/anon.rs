@@ -106,7 +106,7 @@ pub(crate) fn prepare<B: Backing<Family = AnonFamily>>(
 /// # Linux source concept
 /// `anon_vma_compatible()`.
 fn could_join<B: Backing>(left: &Vma<B>, right: &Vma<B>) -> bool {
-    let ignored = VmFlags::ACCESS.union(VmFlags::SOFTDIRTY);
+    let ignored = VmFlags::ACCESS.union(VmFlags::STICKY);
     left.range.end == right.range.start
         && Source::same(&left.source, &right.source)
         && left.flags.difference(ignored) == right.flags.difference(ignored)

@@ -442,7 +442,7 @@ fn found(map: &AddressMap<Paper>, vma: &Arc<Vma<Paper>>) {
     let near = |left: &Vma<Paper>, right: &Vma<Paper>| {
         left.range.end == right.range.start
             && Source::same(&left.source, &right.source)
-            && (left.flags - VmFlags::ACCESS) == (right.flags - VmFlags::ACCESS)
+            && (left.flags ^ right.flags) - VmFlags::ACCESS - VmFlags::STICKY == VmFlags::empty()
             && right.pgoff == left.pgoff_at(right.range.start)
     };
     let next = tree

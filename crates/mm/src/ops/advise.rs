@@ -302,7 +302,7 @@ fn permit_treatment<B: Backing>(vma: &Vma<B>, advice: Advice) -> Result<(), Errn
     Ok(())
 }
 
-/// Sealed memory that cannot be written must not lose its contents either.
+/// Sealed anonymous memory that cannot be written must not lose its contents either.
 ///
 /// # Linux source concept
 /// `can_madvise_modify()`.
@@ -319,5 +319,6 @@ fn may_discard<B: Backing>(vma: &Vma<B>, advice: Advice) -> bool {
     );
     !discards
         || !vma.flags.contains(VmFlags::SEALED)
-        || vma.flags.intersects(VmFlags::SHARED | VmFlags::WRITE)
+        || !vma.is_anonymous()
+        || vma.flags.contains(VmFlags::WRITE)
 }

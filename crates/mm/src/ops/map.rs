@@ -196,6 +196,8 @@ impl<B: Backing, W: PageWork<B>> Change<'_, B, W> {
             }
             flags |= VmFlags::ACCOUNT;
         }
+        // Shared memory that cannot be had is noticed when the old is gone, as in Linux.
+        self.unmap(range)?;
         let source = match file {
             Some(file) => Source::Object(file.mapping.clone()),
             None if flags.contains(VmFlags::SHARED) => {
