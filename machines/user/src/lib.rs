@@ -7,6 +7,7 @@
 //! The host's mappings of RAM in a guest process are this machine's TLB.
 
 pub mod host;
+pub mod hostfs;
 mod machine;
 
 pub use machine::{Context, Counters, Cpu, MachineEvent, User, UserThread};

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::any::Any;
 
 use super::stat::FileStat;
+use foliant_mm::Object;
 use foliant_platform::Mmu;
 use foliant_uapi::io::Flock;
 use foliant_uapi::mman::Seals;
@@ -16,6 +17,7 @@ use foliant_units::{Errno, VirtAddr};
 use super::buffer::{Sink, Source, UserMemory};
 use super::node::{NodeRef, OpenHow};
 use crate::park::WaitQueue;
+use crate::socket::Socket;
 
 /// A file that somebody has open.
 pub type FileRef<M> = Arc<dyn File<M>>;
@@ -170,6 +172,24 @@ pub trait File<M: Mmu>: Any + Send + Sync {
             Some(Ok(path)) => path,
             _ => b"anon_inode:[unknown]".to_vec(),
         }
+    }
+
+    /// The pages, for mappings.
+    ///
+    /// # Errors
+    /// `NODEV` for what cannot be mapped.
+    fn object(&self) -> Result<Arc<Object<M>>, Errno> {
+        Err(Errno::NODEV)
+    }
+
+    /// The file as a socket.
+    fn socket(&self) -> Option<&dyn Socket<M>> {
+        None
+    }
+
+    /// Whether it is a terminal.
+    fn is_terminal(&self) -> bool {
+        false
     }
 
     /// Sets the length.

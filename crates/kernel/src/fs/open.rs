@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 
+use foliant_mm::{FileLabel, Mapping};
 use foliant_platform::Mmu;
 use foliant_platform::sync::Mutex;
 use foliant_platform::sync::atomic::{AtomicU32, Ordering};
@@ -10,6 +11,7 @@ use foliant_units::Errno;
 
 use super::buffer::{Sink, Source};
 use super::file::{File, FileRef, Positioning};
+use super::label::Label;
 
 /// Who gets `SIGIO`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -35,6 +37,7 @@ pub struct OpenFile<M: Mmu> {
     flags: AtomicU32,
     position: Mutex<u64>,
     owner: Mutex<SignalOwner>,
+    mapping: Mutex<Option<Arc<Mapping<M>>>>,
 }
 
 impl<M: Mmu> OpenFile<M> {
@@ -46,6 +49,7 @@ impl<M: Mmu> OpenFile<M> {
             flags: AtomicU32::new((flags - passing - OpenFlags::CLOEXEC).bits()),
             position: Mutex::new(0),
             owner: Mutex::new(SignalOwner::default()),
+            mapping: Mutex::new(None),
         })
     }
 
@@ -74,6 +78,22 @@ impl<M: Mmu> OpenFile<M> {
     /// Whether a call on this file may wait.
     pub fn blocks(&self) -> bool {
         !self.flags().contains(OpenFlags::NONBLOCK)
+    }
+
+    /// The file as mappings see it: the same for all that this description gets.
+    ///
+    /// # Errors
+    /// `NODEV` for what cannot be mapped.
+    pub fn mapping(&self) -> Result<Arc<Mapping<M>>, Errno> {
+        let mut slot = self.mapping.lock();
+        if let Some(mapping) = &*slot {
+            return Ok(mapping.clone());
+        }
+        let object = self.file.object()?;
+        let label: Arc<dyn FileLabel> = Arc::new(Label::new(&self.file)?);
+        let mapping = Arc::new(Mapping { object, label });
+        *slot = Some(mapping.clone());
+        Ok(mapping)
     }
 
     /// Who gets `SIGIO`.
@@ -130,10 +150,18 @@ impl<M: Mmu> OpenFile<M> {
     /// # Errors
     /// `BADF` if not open for writing; those of [`File::write`].
     pub fn write(&self, from: &mut dyn Source) -> Result<usize, Errno> {
+        self.write_with(from, self.flags())
+    }
+
+    /// As [`write`](OpenFile::write), with flags of this one call.
+    ///
+    /// # Errors
+    /// As [`write`](OpenFile::write).
+    pub fn write_with(&self, from: &mut dyn Source, flags: OpenFlags) -> Result<usize, Errno> {
         self.check_writable()?;
         match self.file.positioning() {
-            Positioning::Stream => self.file.write(0, from, self.flags()).map(|(count, _)| count),
-            kind => self.with_position(kind, |at| self.file.write(at, from, self.flags())),
+            Positioning::Stream => self.file.write(0, from, flags).map(|(count, _)| count),
+            kind => self.with_position(kind, |at| self.file.write(at, from, flags)),
         }
     }
 

@@ -117,6 +117,18 @@ pub mod magic {
     pub const PIPEFS: i64 = 0x5049_5045;
 }
 
+/// What `fstat` tells of everything that shares the anonymous inode.
+pub fn anonymous_stat() -> FileStat {
+    FileStat {
+        dev: 0x10,
+        ino: 1032,
+        nlink: 1,
+        mode: Mode(0o600),
+        blksize: 4096,
+        ..FileStat::default()
+    }
+}
+
 /// A file system that has nothing to count.
 pub fn pseudo_statfs(kind: i64) -> Statfs {
     Statfs {

@@ -1,0 +1,10 @@
+//! Sockets of the host.
+
+mod factory;
+mod file;
+mod parcel;
+mod raw;
+
+pub use factory::HostSockets;
+pub(super) use file::HostSocket;
+pub(super) use parcel::Parcels;
