@@ -73,6 +73,9 @@ impl<M: UserMachine> Kernel<M> {
     }
 
     fn dispatch(self: &Arc<Self>, task: &Arc<Task<M>>, cpu: &mut M::Cpu, nr: u64, args: [u64; 6]) -> Done<M> {
+        if let Some(observer) = self.observer() {
+            observer.call_begins(task, nr, args);
+        }
         let answer = match handler::<M>(nr) {
             Some(handle) => handle(&mut Ctx {
                 kernel: self,
@@ -86,6 +89,7 @@ impl<M: UserMachine> Kernel<M> {
                 Err(Fail::Errno(Errno::NOSYS))
             }
         };
+        self.observe_call(task, nr, args, &answer);
         self.settle(cpu, answer)
     }
 

@@ -31,11 +31,16 @@ pub(crate) fn end_process<M: UserMachine>(task: &Arc<Task<M>>, status: WaitStatu
 /// # Linux source concept
 /// `do_exit()`.
 pub(crate) fn end_task<M: UserMachine>(kernel: &Arc<Kernel<M>>, task: &Arc<Task<M>>, status: WaitStatus) {
+    let process = task.process();
     stop_taking_signals(kernel, task);
-    release_memory(kernel, task);
+    let last_to_leave = {
+        let mut group = process.group.lock();
+        group.leaving += 1;
+        group.leaving == group.tasks.len()
+    };
+    release_memory(kernel, task, last_to_leave);
     task.files().exit();
 
-    let process = task.process();
     let usage = task_usage(kernel, task);
     process.usage.lock().tasks.add(&usage);
     let last = {
@@ -44,6 +49,7 @@ pub(crate) fn end_task<M: UserMachine>(kernel: &Arc<Kernel<M>>, task: &Arc<Task<
             group.leader_exit = status;
         }
         group.tasks.retain(|other| !Arc::ptr_eq(other, task));
+        group.leaving -= 1;
         group
             .tasks
             .is_empty()
@@ -102,9 +108,13 @@ fn stop_taking_signals<M: UserMachine>(kernel: &Arc<Kernel<M>>, task: &Arc<Task<
     }
 }
 
-fn release_memory<M: UserMachine>(kernel: &Arc<Kernel<M>>, task: &Arc<Task<M>>) {
+/// `is_last` says that no other task of the process is left in the space.
+fn release_memory<M: UserMachine>(kernel: &Arc<Kernel<M>>, task: &Arc<Task<M>>, is_last: bool) {
     leave_image(kernel, task);
     let space = task.replace_space(None);
+    if let Some(space) = space.as_ref().filter(|_| is_last) {
+        kernel.observe_end(task, space);
+    }
     finish_vfork(task);
     drop(space);
 }

@@ -36,11 +36,15 @@ pub(crate) fn page_fault<M: UserMachine>(
         code if code & WRITE != 0 => Access::Write,
         _ => Access::Read,
     };
-    let info = match space.fault(Fault {
+    let result = space.fault(Fault {
         addr,
         access,
         user: true,
-    }) {
+    });
+    if let Some(observer) = kernel.observer() {
+        observer.fault(task, addr, access, result);
+    }
+    let info = match result {
         Ok(resolved) => {
             let faults = &task.faults;
             let counter = if resolved.weight == Weight::Major {

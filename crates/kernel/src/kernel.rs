@@ -11,6 +11,7 @@ use foliant_units::PAGE_SHIFT;
 
 use crate::futex::Futexes;
 use crate::machine::UserMachine;
+use crate::observe::Observer;
 use crate::pid::Tree;
 use crate::syscall::Counts;
 use crate::timer::{Expire, TimerId, TimerQueue};
@@ -25,6 +26,7 @@ pub struct Kernel<M: UserMachine> {
     futexes: Futexes,
     counts: Counts,
     booted: Nanos,
+    observer: Option<Arc<dyn Observer<M>>>,
 }
 
 /// What is decided before the first program starts.
@@ -68,14 +70,25 @@ pub struct MemoryTotals {
 }
 
 impl<M: UserMachine> Kernel<M> {
-    /// A kernel without programs.
+    /// A kernel without programs, that nobody watches.
     pub fn new(machine: M, memory: Arc<Env<M>>, settings: Settings) -> Arc<Self> {
+        Self::watched(machine, memory, settings, None)
+    }
+
+    /// A kernel without programs. What they will do `observer` sees.
+    pub fn watched(
+        machine: M,
+        memory: Arc<Env<M>>,
+        settings: Settings,
+        observer: Option<Arc<dyn Observer<M>>>,
+    ) -> Arc<Self> {
         let booted = machine.now();
         Arc::new(Self {
             machine,
             memory,
             settings,
             booted,
+            observer,
             futexes: Futexes::new(),
             tree: Mutex::new(Tree::new()),
             timers: TimerQueue::new(),
@@ -101,6 +114,11 @@ impl<M: UserMachine> Kernel<M> {
     /// Locks the tasks and their relations.
     pub fn tree(&self) -> MutexGuard<'_, Tree<M>> {
         self.tree.lock()
+    }
+
+    /// Who watches.
+    pub(crate) fn observer(&self) -> Option<&Arc<dyn Observer<M>>> {
+        self.observer.as_ref()
     }
 
     /// System calls so far.

@@ -29,6 +29,7 @@ mod futex;
 mod kernel;
 mod limits;
 mod machine;
+mod observe;
 mod oom;
 pub mod park;
 pub mod pid;
@@ -50,6 +51,7 @@ pub use limits::Limits;
 pub use machine::{
     CpuTimes, Next, OomReport, Origin, ProgramEvent, Start, Trap, UserCpu, UserMachine, UserRegs, XFormat,
 };
+pub use observe::{CallResult, Observer};
 pub use process::Process;
 pub use sched::Sched;
 pub use space::Space;

@@ -70,6 +70,8 @@ pub(crate) struct Group<M: UserMachine> {
     pub(crate) exiting: Option<WaitStatus>,
     /// The task that replaces the image; all others are to end.
     pub(crate) execing: Option<Pid>,
+    /// How many of `tasks` have begun to leave their space for good.
+    pub(crate) leaving: usize,
     /// What the leader passed to `exit`.
     pub(crate) leader_exit: WaitStatus,
     /// Job control.
@@ -109,6 +111,7 @@ impl<M: UserMachine> Process<M> {
                 pending: Pending::default(),
                 exiting: None,
                 execing: None,
+                leaving: 0,
                 leader_exit: WaitStatus::Exited(0),
                 stop: Stop::default(),
             }),
