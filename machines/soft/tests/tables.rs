@@ -4,6 +4,8 @@
 mod common;
 
 use common::{Demand, boot, pages};
+use foliant_arch::x86_64::X86_64;
+use foliant_arch::{Entry, Format, Level, SelfMap};
 use foliant_paging::Missing;
 use foliant_phys::testing::assert_all_free;
 use foliant_platform::CpuId;
@@ -92,6 +94,43 @@ fn tags_are_used_again_without_the_old_translations() {
         drop(space);
         assert_eq!(machine.audit(), []);
     }
+    assert_all_free(&phys);
+}
+
+#[test]
+fn tables_that_map_themselves_are_readable() {
+    let (machine, phys) = boot(1);
+    let space = Demand::new(&phys);
+    machine.run_on(CpuId(0), |cpu| {
+        let program = cpu.enter(&space);
+        program.write_u64(AT, 42).unwrap();
+        for slot in [0x0ff, 0x1ed] {
+            let map = SelfMap::new(X86_64::GEOMETRY, slot).unwrap();
+            let top = map.base(Level::PGD).unwrap().page();
+            let mut root = space
+                .tables
+                .lock_level(top, Level::PGD, Missing::Skip)
+                .unwrap()
+                .unwrap();
+            root.set(top, Entry::link(space.tables.root(), Level::PGD));
+            drop(root);
+            // What is read through the mapping is what a walk reads.
+            let at = map.entry_address(Level::PTE, AT).unwrap();
+            assert_eq!(program.read_u64(at), Ok(space.tables.get(AT.page()).raw()));
+            let own = map.base(Level::PGD).unwrap() + slot as u64 * 8;
+            assert_eq!(
+                program.read_u64(own).map(|word| word & !0xfff),
+                Ok(space.tables.root().raw())
+            );
+            let mut root = space
+                .tables
+                .lock_level(top, Level::PGD, Missing::Skip)
+                .unwrap()
+                .unwrap();
+            root.take(top);
+        }
+    });
+    drop(space);
     assert_all_free(&phys);
 }
 

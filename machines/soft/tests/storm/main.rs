@@ -28,8 +28,8 @@ fn from_environment(name: &str, default: u64) -> u64 {
 }
 
 /// Storms for `time`, checking between rounds.
-fn storm(time: Duration, seed: u64, forget: Forget) -> Result<FlushStats, String> {
-    let world = World::new(CPUS, forget);
+fn storm(time: Duration, seed: u64, forget: Forget, scarce: bool) -> Result<FlushStats, String> {
+    let world = World::new(CPUS, forget, scarce);
     let outcome = rounds(&world, time, seed);
     let stats = world.machine.flush_stats();
     match outcome {
@@ -64,14 +64,21 @@ fn rounds(world: &World, time: Duration, seed: u64) -> Result<(), String> {
 fn a_storm_leaves_no_stale_translation_no_frame_and_no_wrong_byte() {
     let time = Duration::from_secs(from_environment("FOLIANT_STORM_SECONDS", 3));
     let seed = from_environment("FOLIANT_STORM_SEED", 1);
-    let stats = storm(time, seed, Forget::Nothing).unwrap();
+    let stats = storm(time, seed, Forget::Nothing, false).unwrap();
     println!("{stats:?}");
     assert!(stats.dropped > 0 && stats.deferred > 0);
 }
 
+#[test]
+fn a_storm_with_failing_allocations_leaves_everything_right_too() {
+    let time = Duration::from_secs(from_environment("FOLIANT_STORM_SECONDS", 3));
+    let seed = from_environment("FOLIANT_STORM_SEED", 1000);
+    storm(time, seed, Forget::Nothing, true).unwrap();
+}
+
 /// Storms with the flushes lost until that is noticed.
 fn is_noticed(forget: Forget) -> bool {
-    let outcome = std::panic::catch_unwind(|| storm(Duration::from_secs(20), 1, forget));
+    let outcome = std::panic::catch_unwind(|| storm(Duration::from_secs(20), 1, forget, false));
     match outcome {
         Ok(Ok(_)) => false,
         Ok(Err(why)) => {

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use foliant_mm::{FaultError, MoveRequest};
 use foliant_soft::{Cpu, Running, Trap};
 use foliant_uapi::{MapFlags, MremapFlags};
-use foliant_units::{PAGE_SIZE, VirtAddr};
+use foliant_units::{Errno, PAGE_SIZE, VirtAddr};
 
 use crate::model::{Expected, Rights};
 use crate::world::{
@@ -46,6 +46,35 @@ fn during<R>(what: Doing, work: impl FnOnce() -> R) -> R {
     let result = work();
     DOING.set(Doing::Nothing);
     result
+}
+
+/// Whether something failed for lack of memory only.
+trait Scarce {
+    fn is_scarce(&self) -> bool;
+}
+
+impl Scarce for Errno {
+    fn is_scarce(&self) -> bool {
+        *self == Errno::NOMEM
+    }
+}
+
+impl Scarce for Trap<FaultError> {
+    fn is_scarce(&self) -> bool {
+        matches!(self, Trap::Refused(_, FaultError::OutOfMemory))
+    }
+}
+
+/// Does it again while it fails for lack of memory: a failure must change
+/// nothing, so that it can be done again.
+fn persist<T, E: Scarce>(mut work: impl FnMut() -> Result<T, E>) -> Result<T, E> {
+    for _ in 0..1000 {
+        match work() {
+            Err(why) if why.is_scarce() => {}
+            outcome => return outcome,
+        }
+    }
+    work()
 }
 
 type Outcome = Result<(), String>;
@@ -113,6 +142,9 @@ impl<'w> Program<'w> {
     }
 
     fn step(&mut self, running: &Running<'_, Soft>) -> Outcome {
+        if self.world.scarce && self.numbers.below(4) == 0 {
+            self.world.phys.fail_at(1 + self.numbers.below(4) as u64);
+        }
         match self.numbers.below(64) {
             0..4 => self.map(),
             4..7 => self.unmap(),
@@ -190,7 +222,7 @@ impl<'w> Program<'w> {
             flags,
             new_addr,
         };
-        let relocate = || during(Doing::Moving, || self.world.space.mremap(request));
+        let relocate = || during(Doing::Moving, || persist(|| self.world.space.mremap(request)));
         let result = region.change(
             to..to + 1,
             |_| page,
@@ -203,8 +235,8 @@ impl<'w> Program<'w> {
         if self.world.children.lock().unwrap().len() >= CHILDREN {
             return Ok(());
         }
-        let space =
-            during(Doing::Forking, || self.world.space.fork()).map_err(|errno| format!("fork: {errno:?}"))?;
+        let space = during(Doing::Forking, || persist(|| self.world.space.fork()))
+            .map_err(|errno| format!("fork: {errno:?}"))?;
         let pages = self.world.regions[self.me].snapshot();
         self.world.children.lock().unwrap().push(Child {
             space,
@@ -227,7 +259,7 @@ impl<'w> Program<'w> {
                 page
             }
         };
-        let store = || during(Doing::Storing, || running.write_u64(at, value));
+        let store = || during(Doing::Storing, || persist(|| running.write_u64(at, value)));
         let result = region.change(page..page + 1, after, store);
         check_store(result, expected).map_err(|why| format!("store to {at:?}: {why}"))
     }
@@ -235,7 +267,7 @@ impl<'w> Program<'w> {
     fn load(&mut self, running: &Running<'_, Soft>) -> Outcome {
         let page = self.numbers.below(REGION);
         let expected = self.world.regions[self.me].get(page);
-        check_load(running.read_u64(self.at(page)), expected)
+        check_load(persist(|| running.read_u64(self.at(page))), expected)
             .map_err(|why| format!("load of page {page}: {why}"))
     }
 
@@ -244,7 +276,7 @@ impl<'w> Program<'w> {
         let other = self.numbers.below(self.world.regions.len());
         let (region, page) = (&self.world.regions[other], self.numbers.below(REGION));
         let before = region.look(page);
-        let found = running.read_u64(page_of(other, page).base());
+        let found = persist(|| running.read_u64(page_of(other, page).base()));
         match (before, region.look(page)) {
             (Some(before), Some(after)) if before == after => {
                 check_load(found, after).map_err(|why| format!("peek at page {page} of {other}: {why}"))
@@ -260,8 +292,9 @@ impl<'w> Program<'w> {
         let space = &self.world.space;
         let expected = Expected::fresh(Rights::ReadWrite);
         space.mmap(&request).map_err(|errno| format!("mmap: {errno:?}"))?;
-        check_load(running.read_u64(page.base()), expected).map_err(|why| format!("lonely page: {why}"))?;
-        check_store(running.write_u64(page.base(), 1), expected)
+        check_load(persist(|| running.read_u64(page.base())), expected)
+            .map_err(|why| format!("lonely page: {why}"))?;
+        check_store(persist(|| running.write_u64(page.base(), 1)), expected)
             .map_err(|why| format!("lonely page: {why}"))?;
         space
             .munmap(page.base(), PAGE_SIZE as u64)
@@ -273,9 +306,9 @@ impl<'w> Program<'w> {
         let page = self.numbers.below(SHARED_PAGES as usize) as u64;
         let at = shared_page(page);
         let wrong = |trap| format!("counting at {at:?}: {trap:?}");
-        let mut seen = running.read_u64(at).map_err(wrong)?;
+        let mut seen = persist(|| running.read_u64(at)).map_err(wrong)?;
         loop {
-            let found = running.compare_exchange_u64(at, seen, seen + 1).map_err(wrong)?;
+            let found = persist(|| running.compare_exchange_u64(at, seen, seen + 1)).map_err(wrong)?;
             if found == seen {
                 break;
             }
@@ -295,13 +328,13 @@ impl<'w> Program<'w> {
             let expected = child.pages[page];
             if self.numbers.below(3) == 0 {
                 let value = self.fresh_value();
-                let result = during(Doing::Storing, || running.write_u64(at, value));
+                let result = during(Doing::Storing, || persist(|| running.write_u64(at, value)));
                 check_store(result, expected).map_err(|why| format!("store in a child: {why}"))?;
                 if expected.is_writable() {
                     child.pages[page] = expected.with_value(value);
                 }
             } else {
-                check_load(running.read_u64(at), expected)
+                check_load(persist(|| running.read_u64(at)), expected)
                     .map_err(|why| format!("load in a child: {why}"))?;
             }
         }

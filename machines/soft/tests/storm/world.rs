@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use foliant_mm::{Env, Growth, Layout, Limits, MapRequest, Randomness, Space};
-use foliant_phys::Phys;
 use foliant_phys::boot::{BootOptions, OnViolation};
+use foliant_phys::{Event, Phys};
 use foliant_soft::{Forget, SoftConfig, SoftMachine};
 use foliant_uapi::{MapFlags, Prot};
 use foliant_units::{PAGE_SIZE, VirtAddr, Vpn};
@@ -38,7 +38,9 @@ pub(crate) struct World {
     /// How often each shared page was counted up.
     pub(crate) counted: Vec<AtomicU64>,
     pub(crate) machine: SoftMachine,
-    phys: Arc<Phys<SoftMachine>>,
+    pub(crate) phys: Arc<Phys<SoftMachine>>,
+    /// Whether allocations fail now and then.
+    pub(crate) scarce: bool,
 }
 
 pub(crate) fn page_of(region: usize, page: usize) -> Vpn {
@@ -73,7 +75,7 @@ pub(crate) fn prot_of(rights: Rights) -> Prot {
 }
 
 impl World {
-    pub(crate) fn new(cpus: u32, forget: Forget) -> Self {
+    pub(crate) fn new(cpus: u32, forget: Forget, scarce: bool) -> Self {
         let machine = SoftMachine::new(SoftConfig {
             ram: 128 << 20,
             cpus,
@@ -99,11 +101,13 @@ impl World {
             counted: (0..SHARED_PAGES).map(|_| AtomicU64::new(0)).collect(),
             machine,
             phys,
+            scarce,
         }
     }
 
     /// Everything that can be checked while nobody runs.
     pub(crate) fn check(&self) -> Result<(), String> {
+        self.phys.fail_at(0);
         let stale = self.machine.audit();
         if let Some(first) = stale.first() {
             return Err(format!("{} stale translations, such as {first:?}", stale.len()));
@@ -113,6 +117,9 @@ impl World {
             check_space(space)?;
         }
         self.check_counts()?;
+        if self.scarce && self.phys.events(Event::Fail) == 0 {
+            return Err("no allocation failed".to_owned());
+        }
         match self.phys.last_violation() {
             Some(violation) => Err(format!("{violation}")),
             None => Ok(()),
