@@ -9,6 +9,7 @@ use foliant_platform::sync::{Mutex, MutexGuard};
 
 use foliant_units::PAGE_SHIFT;
 
+use crate::fs::MachineFiles;
 use crate::futex::Futexes;
 use crate::machine::UserMachine;
 use crate::observe::Observer;
@@ -25,6 +26,7 @@ pub struct Kernel<M: UserMachine> {
     timers: TimerQueue,
     futexes: Futexes,
     counts: Counts,
+    files: MachineFiles<M>,
     booted: Nanos,
     observer: Option<Arc<dyn Observer<M>>>,
 }
@@ -93,6 +95,7 @@ impl<M: UserMachine> Kernel<M> {
             tree: Mutex::new(Tree::new()),
             timers: TimerQueue::new(),
             counts: Counts::new(),
+            files: MachineFiles::default(),
         })
     }
 
@@ -124,6 +127,11 @@ impl<M: UserMachine> Kernel<M> {
     /// System calls so far.
     pub fn counts(&self) -> &Counts {
         &self.counts
+    }
+
+    /// The tree of files and what all files share.
+    pub fn files(&self) -> &MachineFiles<M> {
+        &self.files
     }
 
     /// The machine's memory.

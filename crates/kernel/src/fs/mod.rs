@@ -12,6 +12,7 @@ mod file;
 mod file_node;
 mod kind;
 mod label;
+mod machine_files;
 mod node;
 mod open;
 mod path_file;
@@ -26,6 +27,7 @@ pub use file::{File, FileRef, LockOwner, Positioning, READABLE, SpaceHint, WRITA
 pub use file_node::FileNode;
 pub use kind::{Entry, FileType, put_entry};
 pub use label::Label;
+pub use machine_files::MachineFiles;
 pub use node::{Access, Caller, Link, Node, NodeRef, OpenHow, Opened, SetAttr, SetTime, XattrName};
 pub use open::{OpenFile, SignalOwner};
 pub use path_file::PathFile;

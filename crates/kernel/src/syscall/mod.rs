@@ -9,6 +9,7 @@ mod answer;
 mod clone;
 mod counts;
 mod ctx;
+mod files;
 mod futex;
 mod groups;
 mod ids;

@@ -13,7 +13,8 @@ pub type Handler<M> = fn(&mut Ctx<'_, M>) -> Answer<M>;
 /// The handler of call `nr`; `None` is `ENOSYS`, and counted.
 pub fn handler<M: UserMachine>(nr: u64) -> Option<Handler<M>> {
     let nr = Sysno::new(u32::try_from(nr).ok()?);
-    super::memory::handler(nr)
+    super::files::handler(nr)
+        .or_else(|| super::memory::handler(nr))
         .or_else(|| super::futex::handler(nr))
         .or_else(|| super::signal::handler(nr))
         .or_else(|| super::clone::handler(nr))

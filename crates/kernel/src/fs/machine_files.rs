@@ -1,0 +1,61 @@
+//! What all files of a machine share.
+
+use alloc::sync::Arc;
+
+use foliant_platform::Mmu;
+use foliant_platform::sync::SpinLock;
+use foliant_platform::sync::atomic::{AtomicU64, Ordering};
+use foliant_units::Errno;
+
+use super::empty::EmptyDirectory;
+use super::node::NodeRef;
+use crate::socket::SocketFactory;
+
+/// The tree of a machine, where its sockets come from, and numbers for files
+/// without a name.
+pub struct MachineFiles<M: Mmu> {
+    root: SpinLock<NodeRef<M>>,
+    sockets: SpinLock<Option<Arc<dyn SocketFactory<M>>>>,
+    next_number: AtomicU64,
+}
+
+impl<M: Mmu> Default for MachineFiles<M> {
+    fn default() -> Self {
+        Self {
+            root: SpinLock::new(Arc::new(EmptyDirectory)),
+            sockets: SpinLock::new(None),
+            // Numbers of pipes look like inode numbers of a system in use.
+            next_number: AtomicU64::new(4096),
+        }
+    }
+}
+
+impl<M: Mmu> MachineFiles<M> {
+    /// The root of the tree.
+    pub fn root(&self) -> NodeRef<M> {
+        self.root.lock().clone()
+    }
+
+    /// Gives the machine its tree; called before the first program starts.
+    pub fn set_root(&self, root: NodeRef<M>) {
+        *self.root.lock() = root;
+    }
+
+    /// Where sockets come from.
+    ///
+    /// # Errors
+    /// `AFNOSUPPORT` on a machine without any.
+    pub fn sockets(&self) -> Result<Arc<dyn SocketFactory<M>>, Errno> {
+        self.sockets.lock().clone().ok_or(Errno::AFNOSUPPORT)
+    }
+
+    /// Gives the machine its sockets; called before the first program starts.
+    pub fn set_sockets(&self, sockets: Arc<dyn SocketFactory<M>>) {
+        *self.sockets.lock() = Some(sockets);
+    }
+
+    /// An inode number for a file without a name.
+    pub fn next_number(&self) -> u64 {
+        self.next_number.fetch_add(1, Ordering::Relaxed)
+    }
+}
