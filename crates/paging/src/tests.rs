@@ -218,6 +218,49 @@ fn a_large_mapping_is_found_split_and_taken_out() {
 }
 
 #[test]
+fn a_gigabyte_is_mapped_protected_split_twice_and_taken_out() {
+    let tree = tree(16);
+    let start = Vpn::new(1 << 18);
+    let flags = RW | PteFlags::LARGE | PteFlags::PAT | PteFlags::NO_EXECUTE;
+    let huge = Pte::new(Pfn::new(1 << 18), flags).with_key(7);
+    let mut guard = tree
+        .lock_level(start, Level::PUD, Missing::Allocate)
+        .unwrap()
+        .unwrap();
+    guard.set(start, huge);
+    let (_, read_only) = guard.update(start, |entry| entry.without(PteFlags::WRITE));
+    drop(guard);
+    assert_eq!(tree.look_up(start + 1000), (read_only, Level::PUD));
+
+    let mut gather = GatherOf::new(&tree);
+    assert_eq!(tree.split(start + 1000, Level::PUD, &mut gather), Ok(true));
+    assert_eq!(tree.split(start + 1000, Level::PMD, &mut gather), Ok(true));
+    gather.finish();
+    let (part, level) = tree.look_up(start + 1000);
+    assert_eq!(
+        (part.frame(), level, part.key()),
+        (Pfn::new((1 << 18) + 1000), Level::PTE, 7)
+    );
+    assert!(part.is_user() && !part.is_writable() && !part.is_executable());
+    assert_eq!(tree.look_up(start + 0x3_0000).1, Level::PMD);
+    clean(&tree);
+
+    let mut gather = GatherOf::new(&tree);
+    tree.edit_range(pages(1 << 18, 2 << 18), &mut gather, |leaf, part, gather| {
+        let step = X86_64::GEOMETRY.entry_pages(leaf.level());
+        for nth in 0..part.len() / step {
+            leaf.take(part.start + nth * step);
+        }
+        gather.removed(part);
+        part.end
+    });
+    tree.free_range(pages(0, 1 << 36), &mut gather);
+    gather.finish();
+    assert_eq!(tree.table_bytes(), 0);
+    clean(&tree);
+}
+
+#[test]
 fn the_exclusive_cursor_makes_the_same_tables() {
     let mut tree = tree(16);
     let mut cursor = tree.exclusive();
