@@ -170,6 +170,9 @@ fn make<M: UserMachine>(ctx: &Ctx<'_, M>, request: &Request) -> Result<Arc<Task<
     };
     // `vfork` runs on the parent's memory, but on its stacks in turn.
     let keep_stack = !shares_space || flags.contains(CloneFlags::VFORK);
+    if shares_space && !flags.contains(CloneFlags::THREAD) {
+        process.inherit_faults(&space);
+    }
     let clear = flags.contains(CloneFlags::CHILD_CLEARTID);
     Ok(Task::new(Parts {
         tid,

@@ -57,6 +57,7 @@ pub enum Capability {
     SetUid = 7,
     SetPcap = 8,
     IpcLock = 14,
+    SysRawio = 17,
     SysAdmin = 21,
     SysNice = 23,
     SysResource = 24,

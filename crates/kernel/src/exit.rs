@@ -10,11 +10,12 @@ use crate::futex;
 use crate::kernel::Kernel;
 use crate::machine::{ProgramEvent, UserMachine};
 use crate::pid::{Node, Pid, Tree};
-use crate::process::Process;
+use crate::process::{FaultBase, Process};
 use crate::signal::{count_stopped, kill_others, tell_parent};
+use crate::space::Space;
 use crate::task::Task;
-use crate::user;
 use crate::wait::{Ended, Usage, WaitStatus};
+use crate::{timer, user};
 
 /// Makes the whole process end with `status`, unless it is ending already.
 pub(crate) fn end_process<M: UserMachine>(task: &Arc<Task<M>>, status: WaitStatus) {
@@ -33,15 +34,18 @@ pub(crate) fn end_process<M: UserMachine>(task: &Arc<Task<M>>, status: WaitStatu
 pub(crate) fn end_task<M: UserMachine>(kernel: &Arc<Kernel<M>>, task: &Arc<Task<M>>, status: WaitStatus) {
     let process = task.process();
     stop_taking_signals(kernel, task);
-    let last_to_leave = {
-        let mut group = process.group.lock();
-        group.leaving += 1;
-        group.leaving == group.tasks.len()
-    };
-    release_memory(kernel, task, last_to_leave);
+    let mut usage = task_usage(kernel, task);
+    leave_image(kernel, task);
+    let space = leave_space(task);
+    if let Some(space) = &space {
+        kernel.observe_end(task, space);
+        process.count_faults(space);
+    }
+    finish_vfork(task);
+    drop(space);
     task.files().exit();
 
-    let usage = task_usage(kernel, task);
+    (usage.minor_faults, usage.major_faults) = (0, 0);
     process.usage.lock().tasks.add(&usage);
     let last = {
         let mut group = process.group.lock();
@@ -108,15 +112,15 @@ fn stop_taking_signals<M: UserMachine>(kernel: &Arc<Kernel<M>>, task: &Arc<Task<
     }
 }
 
-/// `is_last` says that no other task of the process is left in the space.
-fn release_memory<M: UserMachine>(kernel: &Arc<Kernel<M>>, task: &Arc<Task<M>>, is_last: bool) {
-    leave_image(kernel, task);
+/// Takes the task out of its space, which comes back if no other task of the
+/// process is left in it.
+fn leave_space<M: UserMachine>(task: &Arc<Task<M>>) -> Option<Arc<Space<M>>> {
+    let mut group = task.process().group.lock();
+    group.leaving += 1;
     let space = task.replace_space(None);
-    if let Some(space) = space.as_ref().filter(|_| is_last) {
-        kernel.observe_end(task, space);
-    }
-    finish_vfork(task);
-    drop(space);
+    // Under the lock: whoever comes last must find itself alone. Nothing ends
+    // here, because those who are left hold the space as well.
+    space.filter(|_| group.leaving == group.tasks.len())
 }
 
 /// What a living task has used.
@@ -133,10 +137,57 @@ impl<M: UserMachine> Kernel<M> {
     /// What a process has used, its living tasks included.
     pub fn process_usage(&self, process: &Process<M>) -> Usage {
         let mut usage = process.usage.lock().tasks;
-        for task in process.tasks() {
-            usage.add(&task_usage(self, &task));
+        let (minor, major) = (usage.minor_faults, usage.major_faults);
+        let tasks = process.tasks();
+        for task in &tasks {
+            usage.add(&task_usage(self, task));
+        }
+        // Faults are the space's: the kernel's own on behalf of the process count too.
+        (usage.minor_faults, usage.major_faults) = (minor, major);
+        if let Some(space) = tasks.first().and_then(|task| task.space()) {
+            let now = process.faults_in(&space);
+            usage.minor_faults += now.minor;
+            usage.major_faults += now.major;
         }
         usage
+    }
+}
+
+impl<M: UserMachine> Process<M> {
+    /// What `space` has counted since the process came to it.
+    fn faults_in(&self, space: &Space<M>) -> FaultBase {
+        let (now, before) = (space.count(), *self.inherited_faults.lock());
+        FaultBase {
+            minor: now.minor_faults.saturating_sub(before.minor),
+            major: now.major_faults.saturating_sub(before.major),
+        }
+    }
+
+    /// The process leaves `space` for a fresh one, or for good.
+    pub(crate) fn count_faults(&self, space: &Space<M>) {
+        let counted = self.faults_in(space);
+        *self.inherited_faults.lock() = FaultBase::default();
+        let mut usage = self.usage.lock();
+        usage.tasks.minor_faults += counted.minor;
+        usage.tasks.major_faults += counted.major;
+    }
+
+    /// The process starts in a space that was used before.
+    pub(crate) fn inherit_faults(&self, space: &Space<M>) {
+        let now = space.count();
+        *self.inherited_faults.lock() = FaultBase {
+            minor: now.minor_faults,
+            major: now.major_faults,
+        };
+    }
+
+    /// Deletes its POSIX timers.
+    pub(crate) fn drop_posix_timers(self: &Arc<Self>, kernel: &Arc<Kernel<M>>) {
+        let ids: Vec<i32> = self.timers.lock().posix.keys().copied().collect();
+        for id in ids {
+            timer::disarm(kernel, self, timer::Which::Posix(id));
+            self.timers.lock().posix.remove(&id);
+        }
     }
 }
 
@@ -150,7 +201,8 @@ fn become_zombie<M: UserMachine>(
     last: &Arc<Task<M>>,
     status: WaitStatus,
 ) {
-    process.timers.lock().posix.clear();
+    process.drop_posix_timers(kernel);
+    timer::disarm(kernel, process, timer::Which::Interval(0));
     let id = process.id();
     let past = *process.usage.lock();
     let mut tree = kernel.tree();

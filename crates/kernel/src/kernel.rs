@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 
 use foliant_mm::Env;
 use foliant_platform::Nanos;
+use foliant_platform::sync::atomic::{AtomicU64, Ordering};
 use foliant_platform::sync::{Mutex, MutexGuard};
 
 use foliant_units::PAGE_SHIFT;
@@ -29,6 +30,7 @@ pub struct Kernel<M: UserMachine> {
     files: MachineFiles<M>,
     booted: Nanos,
     observer: Option<Arc<dyn Observer<M>>>,
+    seeds: AtomicU64,
 }
 
 /// What is decided before the first program starts.
@@ -40,8 +42,21 @@ pub struct Settings {
     pub randomize: bool,
     /// Where the randomness of layouts starts.
     pub seed: u64,
+    /// What programs are told of the processor.
+    pub hardware: Hardware,
     /// How many tasks may live at once.
     pub max_tasks: u64,
+}
+
+/// What the auxiliary vector tells of the processor.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Hardware {
+    /// `AT_HWCAP`: CPUID leaf 1, EDX.
+    pub hwcap: u64,
+    /// `AT_HWCAP2`.
+    pub hwcap2: u64,
+    /// `AT_MINSIGSTKSZ`: bytes of the largest signal frame.
+    pub min_signal_stack: u64,
 }
 
 /// The texts of `uname`.
@@ -91,6 +106,7 @@ impl<M: UserMachine> Kernel<M> {
             settings,
             booted,
             observer,
+            seeds: AtomicU64::new(0),
             futexes: Futexes::new(),
             tree: Mutex::new(Tree::new()),
             timers: TimerQueue::new(),
@@ -147,6 +163,14 @@ impl<M: UserMachine> Kernel<M> {
     /// Those who wait on futexes.
     pub(crate) fn futexes(&self) -> &Futexes {
         &self.futexes
+    }
+
+    /// Randomness for one more layout.
+    pub(crate) fn next_seed(&self) -> u64 {
+        let number = self.seeds.fetch_add(1, Ordering::Relaxed);
+        self.settings
+            .seed
+            .wrapping_add(number.wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 
     /// Time since the machine started.

@@ -49,7 +49,7 @@ mod user;
 mod wait;
 
 pub use creds::{Capabilities, Capability, Credentials, Ids};
-pub use kernel::{Identity, Kernel, MemoryTotals, Settings};
+pub use kernel::{Hardware, Identity, Kernel, MemoryTotals, Settings};
 pub use limits::Limits;
 pub use machine::{
     CpuTimes, Next, OomReport, Origin, ProgramEvent, Start, Trap, UserCpu, UserMachine, UserRegs, XFormat,

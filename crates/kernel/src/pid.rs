@@ -104,6 +104,11 @@ impl<M: UserMachine> Tree<M> {
         }
     }
 
+    /// Keeps a number from being given away; numbers go on behind it.
+    pub(crate) fn reserve(&mut self, pid: Pid) {
+        self.last = self.last.max(pid.raw());
+    }
+
     /// A number that names no task, process, group or session; `None` when all
     /// are taken. Numbers ascend and wrap around at [`PID_MAX`], to 300.
     pub fn unused(&mut self) -> Option<Pid> {

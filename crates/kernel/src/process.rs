@@ -43,6 +43,8 @@ pub struct Process<M: UserMachine> {
     pub(crate) timers: SpinLock<ProcessTimers<M>>,
     /// Used by tasks that have ended, and by children waited for.
     pub(crate) usage: SpinLock<PastUsage>,
+    /// What its space had counted when the process came to it.
+    pub(crate) inherited_faults: SpinLock<FaultBase>,
     /// `personality` bits.
     pub(crate) personality: AtomicU32,
     /// `PR_SET_DUMPABLE`.
@@ -58,6 +60,13 @@ pub(crate) struct PastUsage {
     pub(crate) tasks: Usage,
     /// By children that were waited for, and theirs.
     pub(crate) children: Usage,
+}
+
+/// Faults that a space had counted at some moment.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct FaultBase {
+    pub(crate) minor: u64,
+    pub(crate) major: u64,
 }
 
 /// What the signal lock protects.
@@ -123,6 +132,7 @@ impl<M: UserMachine> Process<M> {
             limits: SpinLock::new(limits),
             timers: SpinLock::new(ProcessTimers::default()),
             usage: SpinLock::new(PastUsage::default()),
+            inherited_faults: SpinLock::new(FaultBase::default()),
             personality: AtomicU32::new(0),
             dumpable: AtomicU8::new(1),
             thp_disabled: AtomicBool::new(false),

@@ -8,6 +8,7 @@ use foliant_units::Errno;
 use super::wait::rusage;
 use super::{Answer, Ctx, Fail, Handler};
 use crate::creds::Capability;
+use crate::exec::mm_limits;
 use crate::exit::task_usage;
 use crate::machine::UserMachine;
 use crate::pid::Pid;
@@ -62,6 +63,11 @@ fn prlimit64<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
 fn set<M: UserMachine>(ctx: &Ctx<'_, M>, process: &Process<M>, which: Resource, limit: Rlimit) -> Answer<M> {
     let privileged = ctx.task.creds().has(Capability::SysResource);
     process.limits.lock().set(which, limit, privileged)?;
+    if let Some(task) = process.any_task()
+        && let Some(space) = task.space()
+    {
+        space.set_limits(|limits| *limits = mm_limits(&task));
+    }
     Ok(0)
 }
 

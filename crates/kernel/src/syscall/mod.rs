@@ -9,6 +9,7 @@ mod answer;
 mod clone;
 mod counts;
 mod ctx;
+mod exec;
 mod files;
 mod futex;
 mod groups;

@@ -18,6 +18,7 @@ pub fn handler<M: UserMachine>(nr: u64) -> Option<Handler<M>> {
         .or_else(|| super::futex::handler(nr))
         .or_else(|| super::signal::handler(nr))
         .or_else(|| super::clone::handler(nr))
+        .or_else(|| super::exec::handler(nr))
         .or_else(|| super::wait::handler(nr))
         .or_else(|| super::groups::handler(nr))
         .or_else(|| super::kill::handler(nr))

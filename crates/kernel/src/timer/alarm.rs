@@ -120,9 +120,9 @@ impl<M: UserMachine> Expire for Alarm<M> {
         let Some(late) = late else {
             return schedule(&kernel, &process, self.which, when);
         };
-        let mut count = 1;
-        if armed.interval.0 != 0 {
-            count += late / armed.interval.0;
+        let again = late.checked_div(armed.interval.0);
+        let count = 1 + again.unwrap_or(0);
+        if again.is_some() {
             when.due.0 += count * armed.interval.0;
             schedule(&kernel, &process, self.which, when);
         }
