@@ -84,6 +84,8 @@ impl User {
         match start.origin {
             Origin::Fresh => {
                 self.spawn(&lane, &space, &start.regs, None);
+                // The first worker: no trap has been received yet.
+                self.pool().ensure_receiver(self);
                 Ok(())
             }
             Origin::Fork(parent) => {
