@@ -64,7 +64,9 @@ pub fn explain(ops: &[Op], difference: &Difference) -> String {
         let _ = writeln!(out, "  {op:?}");
     }
     for (who, seen) in [("linux", &difference.linux), ("foliant", &difference.foliant)] {
-        let _ = writeln!(out, "{who}: {}", seen.result);
+        let _ = writeln!(out, "{who}: {}, {} faults", seen.result, seen.faults);
+        let pages: String = seen.pages.iter().map(|page| format!("{page:?}")).collect();
+        let _ = writeln!(out, "    {pages}");
         for vma in &seen.vmas {
             let _ = writeln!(out, "    {vma:?}");
         }

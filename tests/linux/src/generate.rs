@@ -99,9 +99,15 @@ fn operation(rng: &mut Rng, kind: u64) -> Op {
         },
         88..90 => Op::InCore { at, len },
         90 => Op::Seal { at, len },
-        _ => Op::Touch {
+        91 => Op::RemapFile {
             at,
-            write: !rng.one_in(3),
+            len,
+            page: rng.below(FILE_PAGES),
+        },
+        92..95 => Op::Read { at },
+        _ => Op::Write {
+            at,
+            value: rng.below(256) as u8,
         },
     }
 }
@@ -166,7 +172,7 @@ fn length(rng: &mut Rng) -> u64 {
 /// A length for what makes mappings: elsewhere it would reach into the test itself.
 fn any_length(rng: &mut Rng) -> u64 {
     if rng.one_in(100) {
-        rng.pick(&[1 << 40, 1 << 47, 1 << 62])
+        rng.pick(&[1 << 47, 1 << 62])
     } else {
         length(rng)
     }

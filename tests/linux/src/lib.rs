@@ -1,12 +1,12 @@
 //! Foliant against the live kernel.
 //!
 //! A [generator](generate) makes sequences of memory operations from a seed.
-//! [`linux`] runs them in a child process on the kernel below, [`paper`] on
-//! Foliant's bookkeeping; results and the map after every operation must be
-//! equal. What is compared and why it repeats exactly: [`op::Observed`].
+//! [`linux`] runs them in a child process on the kernel below, [`foliant`] on a
+//! space of Foliant; results, faults, VMAs and pages after every operation must
+//! be equal. What is compared and why it repeats exactly: [`op::Observed`].
 
 pub mod compare;
+pub mod foliant;
 pub mod generate;
 pub mod linux;
 pub mod op;
-pub mod paper;

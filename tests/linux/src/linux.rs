@@ -5,7 +5,9 @@
 
 use std::io;
 
-use crate::op::{AREA, AREA_BYTES, Behind, ELSEWHERE, FILE_PAGES, Observed, Op, Shown};
+use crate::op::{
+    AREA, AREA_BYTES, Behind, ELSEWHERE, FILE_PAGES, FIRST_PAGE, Observed, Op, Page, SEEN_PAGES, Shown,
+};
 
 /// Bytes for the texts of one sequence.
 const ARENA: usize = 64 << 20;
@@ -13,6 +15,15 @@ const ARENA: usize = 64 << 20;
 /// Runs sequences on the kernel below.
 pub struct Linux {
     arena: *mut u8,
+    /// What the child touches itself, so that those faults come first.
+    own: Vec<Own>,
+}
+
+/// A mapping of this process.
+struct Own {
+    start: u64,
+    len: u64,
+    writable: bool,
 }
 
 /// What the child leaves at the start of the arena.
@@ -27,6 +38,8 @@ struct Header {
 #[derive(Clone, Copy)]
 struct Record {
     result: i64,
+    faults: u64,
+    pagemap: [u64; SEEN_PAGES as usize],
     text: usize,
 }
 
@@ -51,7 +64,11 @@ impl Linux {
         if arena == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
-        Ok(Self { arena: arena.cast() })
+        let maps = std::fs::read_to_string("/proc/self/maps")?;
+        Ok(Self {
+            arena: arena.cast(),
+            own: maps.lines().filter_map(own).collect(),
+        })
     }
 
     /// Runs one sequence in a fresh child.
@@ -85,9 +102,21 @@ impl Linux {
     fn child(&self, ops: &[Op], files: &Files) -> ! {
         // SAFETY: plain system calls on this process alone.
         unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
+        for own in &self.own {
+            let advice = if own.writable {
+                libc::MADV_POPULATE_WRITE
+            } else {
+                libc::MADV_POPULATE_READ
+            };
+            call(libc::SYS_madvise, [own.start, own.len, advice as u64, 0, 0, 0]);
+        }
+        // SAFETY: the path is a C string; the file must be the child's own.
+        let pagemap = unsafe { libc::open(c"/proc/self/pagemap".as_ptr(), libc::O_RDONLY) };
         for op in ops {
+            let before = minor_faults();
             let result = perform(op, files);
-            if !self.record(result) {
+            let faults = minor_faults() - before;
+            if !self.record(result, faults, pagemap) {
                 break;
             }
         }
@@ -96,7 +125,7 @@ impl Linux {
     }
 
     /// Appends the result and the map; false when the arena is full.
-    fn record(&self, result: i64) -> bool {
+    fn record(&self, result: i64, faults: u64, pagemap_fd: i32) -> bool {
         // SAFETY: the header is in the arena, and only the child runs on it.
         let header = unsafe { &mut *self.arena.cast::<Header>() };
         let start = header.used;
@@ -117,12 +146,25 @@ impl Linux {
         // SAFETY: closes what was opened above.
         unsafe { libc::close(fd) };
         let text = end - start - size_of::<Record>();
+        let mut pagemap = [0_u64; SEEN_PAGES as usize];
+        let at = (AREA.raw() / 4096 + FIRST_PAGE) * 8;
+        // SAFETY: the array is ours and so long.
+        unsafe {
+            libc::pread(
+                pagemap_fd,
+                pagemap.as_mut_ptr().cast(),
+                size_of_val(&pagemap),
+                at as i64,
+            )
+        };
         // SAFETY: inside of the arena, kept aligned below.
         unsafe {
-            self.arena
-                .add(start)
-                .cast::<Record>()
-                .write(Record { result, text })
+            self.arena.add(start).cast::<Record>().write(Record {
+                result,
+                faults,
+                pagemap,
+                text,
+            })
         };
         header.used = end.next_multiple_of(16);
         header.done += 1;
@@ -144,6 +186,8 @@ impl Linux {
                 at = (at + size_of::<Record>() + record.text).next_multiple_of(16);
                 Observed {
                     result: record.result,
+                    faults: record.faults,
+                    pages: record.pagemap.iter().map(|word| page(*word)).collect(),
                     vmas: parse(&String::from_utf8_lossy(text)),
                 }
             })
@@ -158,11 +202,45 @@ impl Drop for Linux {
     }
 }
 
+/// A private mapping that code or a stack is in, from a line of `maps`.
+fn own(line: &str) -> Option<Own> {
+    let vma = header(line)?;
+    let len = vma.range.1 - vma.range.0;
+    let wanted = vma.perms.starts_with('r') && vma.perms.ends_with('p') && len < 8 << 20;
+    wanted.then(|| Own {
+        start: vma.range.0,
+        len,
+        writable: vma.perms.contains('w'),
+    })
+}
+
+/// Minor faults of this process so far.
+fn minor_faults() -> u64 {
+    // SAFETY: zero is a value of every field.
+    let mut usage: libc::rusage = unsafe { core::mem::zeroed() };
+    // SAFETY: the structure is ours.
+    unsafe { libc::getrusage(libc::RUSAGE_SELF, &mut usage) };
+    usage.ru_minflt as u64
+}
+
+/// A word of `pagemap`.
+fn page(word: u64) -> Page {
+    let bit = |at: u32| word >> at & 1 != 0;
+    Page {
+        present: bit(63),
+        file: bit(61),
+        exclusive: bit(56),
+        guard: bit(58),
+    }
+}
+
 /// The descriptors that a sequence uses.
 struct Files {
     file: i32,
     read_only: i32,
     scratch: i32,
+    /// Holds every byte at the offset of its value.
+    pattern: i32,
 }
 
 impl Files {
@@ -182,6 +260,10 @@ impl Files {
         let scratch = memfd(c"scratch")?;
         // SAFETY: our own descriptor.
         unsafe { libc::ftruncate(scratch, 4096) };
+        let pattern = memfd(c"pattern")?;
+        let bytes: Vec<u8> = (0..=255).collect();
+        // SAFETY: the bytes are ours.
+        unsafe { libc::pwrite(pattern, bytes.as_ptr().cast(), bytes.len(), 0) };
         let path = std::ffi::CString::new(format!("/proc/self/fd/{file}"))?;
         // SAFETY: the path is a C string.
         let read_only = unsafe { libc::open(path.as_ptr(), libc::O_RDONLY) };
@@ -192,13 +274,14 @@ impl Files {
             file,
             read_only,
             scratch,
+            pattern,
         })
     }
 }
 
 impl Drop for Files {
     fn drop(&mut self) {
-        for fd in [self.file, self.read_only, self.scratch] {
+        for fd in [self.file, self.read_only, self.scratch, self.pattern] {
             // SAFETY: our own descriptors.
             unsafe { libc::close(fd) };
         }
@@ -266,13 +349,22 @@ fn perform(op: &Op, files: &Files) -> i64 {
             )
         }
         Op::Seal { at, len } => call(462, [abs(at), len, 0, 0, 0, 0]),
-        Op::Touch { at, write } => {
-            let nr = if write {
-                libc::SYS_pread64
-            } else {
-                libc::SYS_pwrite64
-            };
-            call(nr, [files.scratch as u64, abs(at), 1, 0, 0, 0])
+        Op::RemapFile { at, len, page } => call(libc::SYS_remap_file_pages, [abs(at), len, 0, page, 0, 0]),
+        Op::Write { at, value } => call(
+            libc::SYS_pread64,
+            [files.pattern as u64, abs(at), 1, value.into(), 0, 0],
+        ),
+        Op::Read { at } => {
+            let mut byte = 0_u8;
+            let wrote = call(libc::SYS_pwrite64, [files.scratch as u64, abs(at), 1, 0, 0, 0]);
+            if wrote < 0 {
+                return wrote;
+            }
+            call(
+                libc::SYS_pread64,
+                [files.scratch as u64, (&raw mut byte) as u64, 1, 0, 0, 0],
+            );
+            byte.into()
         }
     }
 }

@@ -125,12 +125,26 @@ pub enum Op {
         /// Length.
         len: u64,
     },
-    /// A byte read or written by the kernel on the program's behalf.
-    Touch {
+    /// `remap_file_pages`.
+    RemapFile {
         /// Where.
         at: u64,
-        /// Whether it is written.
-        write: bool,
+        /// Length.
+        len: u64,
+        /// Page of the file.
+        page: u64,
+    },
+    /// A byte that the kernel writes for the program.
+    Write {
+        /// Where.
+        at: u64,
+        /// The byte.
+        value: u8,
+    },
+    /// A byte that the kernel reads for the program; it is the result.
+    Read {
+        /// Where.
+        at: u64,
     },
 }
 
@@ -172,6 +186,36 @@ impl core::fmt::Debug for Shown {
     }
 }
 
+/// Pages of the area whose entries are looked at.
+pub const SEEN_PAGES: u64 = 64;
+
+/// What `/proc/PID/pagemap` says of a page.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub struct Page {
+    /// Has a frame.
+    pub present: bool,
+    /// The frame is a file's or shared memory's.
+    pub file: bool,
+    /// The frame is mapped here alone.
+    pub exclusive: bool,
+    /// A guard marker.
+    pub guard: bool,
+}
+
+impl core::fmt::Debug for Page {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let letter = match (self.present, self.file, self.exclusive) {
+            (false, ..) if self.guard => 'g',
+            (false, ..) => '.',
+            (true, true, false) => 'f',
+            (true, true, true) => 'F',
+            (true, false, false) => 'a',
+            (true, false, true) => 'A',
+        };
+        write!(f, "{letter}")
+    }
+}
+
 /// What is seen after an operation. All of it repeats exactly: addresses
 /// outside of the area are one value, inodes are left out.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -179,8 +223,12 @@ pub struct Observed {
     /// Return value; negative is an errno. Addresses are relative, and
     /// [`ELSEWHERE`] outside of the area.
     pub result: i64,
+    /// Minor faults that it took.
+    pub faults: u64,
     /// The VMAs of the area.
     pub vmas: Vec<Shown>,
+    /// The first [`SEEN_PAGES`] pages.
+    pub pages: Vec<Page>,
 }
 
 /// An address outside of the area, which is unmapped again at once.

@@ -1,12 +1,12 @@
-//! Compares Foliant's bookkeeping with the live kernel's, without end.
+//! Compares Foliant's spaces with the live kernel's, without end.
 //!
 //! `mmdiff [FIRST_SEED [COUNT [OPERATIONS]]]`; stops at the first difference
 //! and shows the shortest sequence that leads to it.
 
 use foliant_tests_linux::compare::{explain, first_difference, shrink};
+use foliant_tests_linux::foliant::Foliant;
 use foliant_tests_linux::generate::sequence;
 use foliant_tests_linux::linux::Linux;
-use foliant_tests_linux::paper::OnPaper;
 
 fn main() -> std::io::Result<()> {
     let mut args = std::env::args()
@@ -16,8 +16,8 @@ fn main() -> std::io::Result<()> {
     let count = args.next().unwrap_or(u64::MAX - first);
     let length = args.next().unwrap_or(60) as usize;
     let linux = Linux::new()?;
-    let paper = OnPaper::like_this_process();
-    let differs = |ops: &[_]| first_difference(&linux.run(ops).unwrap_or_default(), &paper.run(ops));
+    let foliant = Foliant::like_this_process();
+    let differs = |ops: &[_]| first_difference(&linux.run(ops).unwrap_or_default(), &foliant.run(ops));
     for seed in first..first + count {
         let ops = sequence(seed, length);
         if differs(&ops).is_some() {
