@@ -134,12 +134,13 @@ impl<B: Backing, W: PageWork<B>> Change<'_, B, W> {
         } else {
             VmFlags::empty()
         };
-        let vma = self.region(range, kind | reserve, pgoff, request.file.as_ref())?;
+        self.region(range, kind | reserve, pgoff, request.file.as_ref())?;
 
         let prefault = request.flags & (MapFlags::POPULATE | MapFlags::NONBLOCK) == MapFlags::POPULATE;
         Ok(Mapped {
             range: range.bytes(),
-            populate: prefault || vma.flags.contains(VmFlags::LOCKED),
+            // Asked for even where the mapping then turned out not to be lockable.
+            populate: prefault || kind.contains(VmFlags::LOCKED),
         })
     }
 

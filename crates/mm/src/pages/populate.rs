@@ -79,10 +79,10 @@ impl<P: Mmu> Space<P> {
     /// do: failures are passed over.
     pub fn populate_quietly(&self, range: VpnRange) {
         let mut at = range.start;
-        while let Some(vma) = self
-            .map()
-            .find_above(at)
-            .filter(|vma| vma.range.start < range.end)
+        // A mapping that reaches beyond the range is found again at its end.
+        while at < range.end
+            && let Some(vma) = self.map().find_above(at)
+            && vma.range.start < range.end
         {
             let part = vma.range.intersect(VpnRange::new(at, range.end));
             let _ = self.populate_part(&vma, part, Populate::AsMapped);
