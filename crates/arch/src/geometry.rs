@@ -30,21 +30,25 @@ pub struct Geometry {
 }
 
 impl Geometry {
+    #[inline]
     const fn shape(&self, level: Level) -> LevelShape {
         self.levels[level.index()]
     }
 
     /// Whether `level` has no tables of its own.
+    #[inline]
     pub const fn is_folded(&self, level: Level) -> bool {
         self.shape(level).bits == 0
     }
 
     /// The level of the root table.
+    #[inline]
     pub const fn top(&self) -> Level {
         Level::PGD
     }
 
     /// The level that an entry of `level` points to tables of; `None` for the leaf level.
+    #[inline]
     pub const fn below(&self, level: Level) -> Option<Level> {
         let mut at = level.down();
         while let Some(candidate) = at {
@@ -57,37 +61,44 @@ impl Geometry {
     }
 
     /// Entries of a table at `level`.
+    #[inline]
     pub const fn entries(&self, level: Level) -> usize {
         1 << self.shape(level).bits
     }
 
     /// Whether an entry of `level` can map memory itself.
+    #[inline]
     pub const fn can_be_leaf(&self, level: Level) -> bool {
         self.shape(level).leaf
     }
 
     /// Bytes that one entry of `level` covers.
+    #[inline]
     pub const fn entry_span(&self, level: Level) -> u64 {
         1 << self.shape(level).shift
     }
 
     /// Base pages that one entry of `level` covers.
+    #[inline]
     pub const fn entry_pages(&self, level: Level) -> u64 {
         self.entry_span(level) >> foliant_units::PAGE_SHIFT
     }
 
     /// Base pages that a table of `level` covers.
+    #[inline]
     pub const fn table_pages(&self, level: Level) -> u64 {
         self.entry_pages(level) << self.shape(level).bits
     }
 
     /// Which entry of a table at `level` translates `page`.
+    #[inline]
     pub const fn index(&self, level: Level, page: Vpn) -> usize {
         let shape = self.shape(level);
         ((page.raw() >> (shape.shift - foliant_units::PAGE_SHIFT)) & ((1 << shape.bits) - 1)) as usize
     }
 
     /// The pages that the table of `level` which translates `page` covers.
+    #[inline]
     pub const fn table_range(&self, level: Level, page: Vpn) -> VpnRange {
         let pages = self.table_pages(level);
         let start = page.align_down(pages);
@@ -95,6 +106,7 @@ impl Geometry {
     }
 
     /// The pages that the entry of `level` which translates `page` covers.
+    #[inline]
     pub const fn entry_range(&self, level: Level, page: Vpn) -> VpnRange {
         let pages = self.entry_pages(level);
         let start = page.align_down(pages);
@@ -102,11 +114,13 @@ impl Geometry {
     }
 
     /// Where entry `index` of the table at `table` lies.
+    #[inline]
     pub const fn slot(&self, table: PhysAddr, index: usize) -> PhysAddr {
         PhysAddr::new(table.raw() + index as u64 * self.entry_bytes)
     }
 
     /// Whether the processor translates `at` at all.
+    #[inline]
     pub const fn accepts(&self, at: VirtAddr) -> bool {
         if self.canonical {
             at.is_canonical(self.address_bits)
@@ -116,6 +130,7 @@ impl Geometry {
     }
 
     /// Repeats the highest translated bit upwards where the format asks for it.
+    #[inline]
     pub const fn extend(&self, at: VirtAddr) -> VirtAddr {
         let unused = 64 - self.address_bits;
         if self.canonical {

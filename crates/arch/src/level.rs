@@ -28,6 +28,7 @@ impl Level {
     pub const COUNT: usize = 5;
 
     /// Level `raw` from the leaf; `None` above [`PGD`](Self::PGD).
+    #[inline]
     pub const fn new(raw: u8) -> Option<Self> {
         if (raw as usize) < Self::COUNT {
             Some(Self(raw))
@@ -37,11 +38,13 @@ impl Level {
     }
 
     /// The level as an index into an array of [`COUNT`](Self::COUNT).
+    #[inline]
     pub const fn index(self) -> usize {
         self.0 as usize
     }
 
     /// One level nearer to the leaf, folded or not.
+    #[inline]
     pub const fn down(self) -> Option<Self> {
         match self.0 {
             0 => None,
@@ -50,16 +53,19 @@ impl Level {
     }
 
     /// One level nearer to the top, folded or not.
+    #[inline]
     pub const fn up(self) -> Option<Self> {
         Self::new(self.0 + 1)
     }
 
     /// All levels, leaf first.
+    #[inline]
     pub fn all() -> impl DoubleEndedIterator<Item = Self> {
         (0..Self::COUNT as u8).map(Self)
     }
 
     /// The level's name in lower case, as Linux spells it.
+    #[inline]
     pub const fn name(self) -> &'static str {
         match self.0 {
             0 => "pte",

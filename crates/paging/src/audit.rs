@@ -6,7 +6,7 @@ use foliant_arch::{Entry, Format, Level};
 use foliant_units::{Pfn, Vpn};
 
 use crate::lock;
-use crate::store::{Store, Words};
+use crate::store::{Header, Store, Words};
 use crate::tree::{Tree, frame_of};
 
 /// Something wrong with the tables.
@@ -77,7 +77,7 @@ impl<S: Store, F: Format> Tree<S, F> {
             return;
         }
         audit.found[level.index()] += 1;
-        if !lock::is_open(self.store.header(table).lock) {
+        if !lock::is_open(self.store.header(table).lock()) {
             (audit.report)(Violation::NotOpen { table });
         }
 

@@ -11,8 +11,9 @@ use foliant_units::{Pfn, Vpn, VpnRange};
 use crate::gather::GatherOf;
 use crate::leaf::TableGuard;
 use crate::mutant::{Mutant, seeded};
-use crate::store::{Store, Words};
+use crate::store::{Header, Store, Words};
 use crate::tree::{Tree, frame_of};
+use crate::unrolled::for_each_linking_level;
 
 /// How often unlinked tables are waited for before memory is out: others may
 /// be as quick to take what was freed.
@@ -81,6 +82,7 @@ impl<S: Store, F: Format> Tree<S, F> {
     ///
     /// # Linux source concept
     /// `pte_offset_map_lock()` and, with [`Missing::Allocate`], `pte_alloc_map_lock()`.
+    #[inline]
     pub fn lock_leaf(&self, page: Vpn, missing: Missing) -> Result<Option<TableGuard<'_, S, F>>, AllocError> {
         self.lock_level(page, Level::PTE, missing)
     }
@@ -93,6 +95,7 @@ impl<S: Store, F: Format> Tree<S, F> {
     ///
     /// # Errors
     /// As [`lock_leaf`](Tree::lock_leaf).
+    #[inline]
     pub fn lock_level(
         &self,
         page: Vpn,
@@ -239,22 +242,24 @@ impl<S: Store, F: Format> Tree<S, F> {
     /// Reads down to `wanted`; the caller has pinned the epoch.
     fn descend(&self, page: Vpn, wanted: Level) -> End {
         let mut table = self.store.root();
-        let mut level = F::GEOMETRY.top();
-        while level != wanted {
-            let entry = F::Entry::from_raw(self.store.words(table).load(F::GEOMETRY.index(level, page)));
-            let Some(below) = F::GEOMETRY.below(level) else {
-                break;
-            };
-            if entry.is_table(level) {
-                table = frame_of(entry, level);
-                level = below;
-            } else if entry.is_empty() {
-                return End::Hole { table, level };
-            } else {
-                break;
+        for_each_linking_level!(F, level => {
+            if level == wanted {
+                return End::Table { table, level };
             }
+            let word = self.store.words(table).load(F::GEOMETRY.index(level, page));
+            let entry = F::Entry::from_raw(word);
+            if entry.is_empty() {
+                return End::Hole { table, level };
+            }
+            if !entry.is_table(level) {
+                return End::Table { table, level };
+            }
+            table = frame_of(entry, level);
+        });
+        End::Table {
+            table,
+            level: Level::PTE,
         }
-        End::Table { table, level }
     }
 
     /// Links `spare` where `table` has an empty entry for `page`; gives it back
@@ -274,6 +279,6 @@ impl<S: Store, F: Format> Tree<S, F> {
 
     /// Live entries of `table`, for checks.
     pub(crate) fn live(&self, table: Pfn) -> u32 {
-        self.store.header(table).live.load(Ordering::Relaxed)
+        self.store.header(table).live().load(Ordering::Relaxed)
     }
 }

@@ -31,7 +31,8 @@ pub(crate) struct Pin<'e>(&'e AtomicU32);
 impl Epoch {
     /// A clock for descents on `cpus` CPUs.
     pub(crate) fn new(cpus: usize) -> Self {
-        let counters = (0..cpus.clamp(1, 64)).map(|_| Counters::default()).collect();
+        let slots = cpus.clamp(1, 64).next_power_of_two();
+        let counters = (0..slots).map(|_| Counters::default()).collect();
         Self {
             now: AtomicUsize::new(0),
             counters,
@@ -39,8 +40,9 @@ impl Epoch {
     }
 
     /// Begins a descent. `cpu` spreads the counters; any number is right.
+    #[inline]
     pub(crate) fn pin(&self, cpu: usize) -> Pin<'_> {
-        let counters = &self.counters[cpu % self.counters.len()];
+        let counters = &self.counters[cpu & (self.counters.len() - 1)];
         loop {
             let now = self.now.load(Ordering::Acquire);
             let counter = &counters.0[now % 3];

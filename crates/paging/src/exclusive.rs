@@ -5,7 +5,7 @@ use foliant_phys::AllocError;
 use foliant_platform::sync::atomic::Ordering;
 use foliant_units::{Pfn, Vpn, VpnRange};
 
-use crate::store::{Store, Words};
+use crate::store::{Header, Store, Words};
 use crate::tree::{Tree, frame_of};
 
 /// The table that the last page was in.
@@ -94,8 +94,8 @@ impl<'t, S: Store, F: Format> ExclusiveTables<'t, S, F> {
     ) -> Vpn {
         let Some(current) = &self.current else { return end };
         let stop = current.range.end.min(end);
-        let live = self.tree.store.header(current.table).live;
-        let mut count = live.load(Ordering::Relaxed);
+        let header = self.tree.store.header(current.table);
+        let mut count = header.live().load(Ordering::Relaxed);
         let mut index = F::GEOMETRY.index(Level::PTE, at);
         let mut page = at;
         while page < stop {
@@ -108,7 +108,7 @@ impl<'t, S: Store, F: Format> ExclusiveTables<'t, S, F> {
             index += 1;
             page += step;
         }
-        live.store(count, Ordering::Relaxed);
+        header.live().store(count, Ordering::Relaxed);
         stop
     }
 
@@ -145,8 +145,9 @@ impl<'t, S: Store, F: Format> ExclusiveTables<'t, S, F> {
                 "a large mapping is in the way at {page:?}"
             );
             words.store(index, F::Entry::link(spare.table().base(), level).raw());
-            let live = self.tree.store.header(table).live;
-            live.store(live.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+            let header = self.tree.store.header(table);
+            let live = header.live().load(Ordering::Relaxed);
+            header.live().store(live + 1, Ordering::Relaxed);
             self.tree.count(below, true);
             spare.linked();
         }

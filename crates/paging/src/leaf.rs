@@ -26,10 +26,11 @@ use crate::tree::Tree;
 pub struct TableGuard<'t, S: Store, F: Format> {
     tree: &'t Tree<S, F>,
     words: S::Words<'t>,
-    header: Header<'t>,
+    header: S::Header<'t>,
     table: Pfn,
     level: Level,
-    range: VpnRange,
+    /// The first page of the range.
+    first: Vpn,
     /// A lock taken with preemption off belongs to its CPU.
     not_send: PhantomData<*const ()>,
 }
@@ -37,17 +38,18 @@ pub struct TableGuard<'t, S: Store, F: Format> {
 impl<'t, S: Store, F: Format> TableGuard<'t, S, F> {
     /// Locks `table`, of which the caller knows by a pinned descent; `None` if
     /// it was unlinked in the meantime.
+    #[inline]
     pub(crate) fn lock(tree: &'t Tree<S, F>, table: Pfn, level: Level, page: Vpn) -> Option<Self> {
         let header = tree.store.header(table);
         tree.store.enter();
-        if lock::lock(header.lock).is_err() {
+        if lock::lock(header.lock()).is_err() {
             tree.store.leave();
             return None;
         }
         // Above the leaf level the other entries are no business of the caller.
-        let range = match level {
-            Level::PTE => F::GEOMETRY.table_range(level, page),
-            _ => F::GEOMETRY.entry_range(level, page),
+        let pages = match level {
+            Level::PTE => F::GEOMETRY.table_pages(level),
+            _ => F::GEOMETRY.entry_pages(level),
         };
         let words = tree.store.words(table);
         Some(Self {
@@ -56,17 +58,22 @@ impl<'t, S: Store, F: Format> TableGuard<'t, S, F> {
             header,
             table,
             level,
-            range,
+            first: page.align_down(pages),
             not_send: PhantomData,
         })
     }
 
     /// The pages whose entries this is the right to.
+    #[inline]
     pub fn range(&self) -> VpnRange {
-        self.range
+        match self.level {
+            Level::PTE => F::GEOMETRY.table_range(self.level, self.first),
+            level => F::GEOMETRY.entry_range(level, self.first),
+        }
     }
 
     /// The level of the entries.
+    #[inline]
     pub fn level(&self) -> Level {
         self.level
     }
@@ -78,28 +85,30 @@ impl<'t, S: Store, F: Format> TableGuard<'t, S, F> {
 
     /// Entries of the table that are not empty.
     pub fn live(&self) -> usize {
-        self.header.live.load(Ordering::Relaxed) as usize
+        self.header.live().load(Ordering::Relaxed) as usize
     }
 
     /// The entry of `page`. Pages outside [`range`](Self::range) are a bug of
     /// the caller; in release builds they name some entry of the same table.
+    #[inline]
     pub fn get(&self, page: Vpn) -> F::Entry {
         F::Entry::from_raw(self.words.load(self.index(page)))
     }
 
     /// Whether the one entry of this guard above the leaf level links a table.
     pub fn is_link(&self) -> bool {
-        self.get(self.range.start).is_table(self.level)
+        self.get(self.first).is_table(self.level)
     }
 
     /// Whether the entry of this guard above the leaf level stands for pages:
     /// mapped memory, or something absent.
     pub(crate) fn is_large(&self) -> bool {
-        let entry = self.get(self.range.start);
+        let entry = self.get(self.first);
         self.level != Level::PTE && !entry.is_empty() && !entry.is_table(self.level)
     }
 
     /// Writes the entry of `page`, which is not present now.
+    #[inline]
     pub fn set(&mut self, page: Vpn, entry: F::Entry) {
         let old = self.get(page);
         debug_assert!(!old.is_present(), "the hardware may be changing {old:?}");
@@ -108,6 +117,7 @@ impl<'t, S: Store, F: Format> TableGuard<'t, S, F> {
     }
 
     /// Replaces the entry of `page`; returns it with all bits that the hardware had set.
+    #[inline]
     pub fn replace(&mut self, page: Vpn, entry: F::Entry) -> F::Entry {
         let old = F::Entry::from_raw(self.words.swap(self.index(page), entry.raw()));
         self.counted(old, entry);
@@ -115,6 +125,7 @@ impl<'t, S: Store, F: Format> TableGuard<'t, S, F> {
     }
 
     /// Empties the entry of `page`; returns what it was.
+    #[inline]
     pub fn take(&mut self, page: Vpn) -> F::Entry {
         // Emptying what is empty would be a write for nothing.
         if self.get(page).is_empty() {
@@ -128,6 +139,7 @@ impl<'t, S: Store, F: Format> TableGuard<'t, S, F> {
     /// # Errors
     /// What it is instead; only the hardware's bits can differ from what the
     /// holder of this guard wrote or read.
+    #[inline]
     pub fn compare_exchange(&mut self, page: Vpn, old: F::Entry, new: F::Entry) -> Result<(), F::Entry> {
         self.words
             .compare_exchange(self.index(page), old.raw(), new.raw())
@@ -138,6 +150,7 @@ impl<'t, S: Store, F: Format> TableGuard<'t, S, F> {
 
     /// Changes the entry of `page` to what `change` makes of it, however often
     /// the hardware interferes; returns the entry before and after.
+    #[inline]
     pub fn update(
         &mut self,
         page: Vpn,
@@ -163,7 +176,7 @@ impl<'t, S: Store, F: Format> TableGuard<'t, S, F> {
     /// The entries of `pages` that are not empty, in ascending order, as they
     /// are when the iterator comes to them.
     pub fn entries(&self, pages: VpnRange) -> impl Iterator<Item = (Vpn, F::Entry)> {
-        let pages = pages.intersect(self.range);
+        let pages = pages.intersect(self.range());
         let step = F::GEOMETRY.entry_pages(self.level);
         let count = pages.len().div_ceil(step);
         (0..count)
@@ -182,38 +195,51 @@ impl<'t, S: Store, F: Format> TableGuard<'t, S, F> {
 
     /// Marks the table as gone and opens nothing: nobody can lock it again.
     pub(crate) fn detach(self) {
-        lock::detach(self.header.lock);
+        lock::detach(self.header.lock());
         self.tree.store.leave();
         core::mem::forget(self);
     }
 
     /// Keeps the number of live entries right.
+    #[inline]
     fn counted(&self, old: F::Entry, new: F::Entry) {
-        let live = self.header.live.load(Ordering::Relaxed);
+        let live = self.header.live().load(Ordering::Relaxed);
         let live = match (old.is_empty(), new.is_empty()) {
             (true, false) => live + 1,
             (false, true) => live - 1,
             _ => return,
         };
         // Only the holder of the lock writes it.
-        self.header.live.store(live, Ordering::Relaxed);
+        self.header.live().store(live, Ordering::Relaxed);
     }
 
+    #[inline]
     fn index(&self, page: Vpn) -> usize {
-        debug_assert!(self.range.contains(page), "{page:?} is not in {:?}", self.range);
+        debug_assert!(
+            self.range().contains(page),
+            "{page:?} is not in {:?}",
+            self.range()
+        );
         F::GEOMETRY.index(self.level, page)
     }
 }
 
 impl<S: Store, F: Format> Drop for TableGuard<'_, S, F> {
+    #[inline]
     fn drop(&mut self) {
-        lock::unlock(self.header.lock);
+        lock::unlock(self.header.lock());
         self.tree.store.leave();
     }
 }
 
 impl<S: Store, F: Format> fmt::Debug for TableGuard<'_, S, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} table at {:?} for {:?}", self.level, self.table, self.range)
+        write!(
+            f,
+            "{} table at {:?} for {:?}",
+            self.level,
+            self.table,
+            self.range()
+        )
     }
 }

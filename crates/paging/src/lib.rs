@@ -32,6 +32,7 @@ extern crate alloc;
 
 mod audit;
 mod descend;
+mod direct;
 mod epoch;
 mod exclusive;
 mod gather;
@@ -50,6 +51,7 @@ mod store;
 #[cfg(all(test, not(loom)))]
 mod tests;
 mod tree;
+mod unrolled;
 
 use foliant_arch::x86_64::X86_64;
 

@@ -4,7 +4,7 @@ use foliant_platform::sync::atomic::Ordering;
 use foliant_units::Pfn;
 
 use crate::epoch::Epoch;
-use crate::store::Store;
+use crate::store::{Header, Store};
 
 /// End of a list: no frame has this number, because record links have 32 bits
 /// and the last frame of a 16 TiB machine is never a table.
@@ -52,7 +52,7 @@ impl Limbo {
             self.bags[bag].stamp = stamp;
         }
         let bag = &mut self.bags[bag];
-        store.header(table).next.store(bag.first, Ordering::Relaxed);
+        store.header(table).next().store(bag.first, Ordering::Relaxed);
         bag.first = table.raw() as u32;
         self.waiting += 1;
     }
@@ -77,7 +77,7 @@ impl Limbo {
         let mut at = core::mem::replace(&mut self.bags[bag].first, NONE);
         while at != NONE {
             let table = Pfn::new(u64::from(at));
-            at = store.header(table).next.load(Ordering::Relaxed);
+            at = store.header(table).next().load(Ordering::Relaxed);
             store.release(table);
             self.waiting -= 1;
         }

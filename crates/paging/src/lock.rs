@@ -14,6 +14,7 @@ const DETACHED: u32 = 2;
 pub(crate) struct Detached;
 
 /// Waits until the table is open and locks it.
+#[inline]
 pub(crate) fn lock(word: &AtomicU32) -> Result<(), Detached> {
     let mut spins = 0;
     loop {
@@ -27,6 +28,7 @@ pub(crate) fn lock(word: &AtomicU32) -> Result<(), Detached> {
 }
 
 /// Opens a table that the caller has locked.
+#[inline]
 pub(crate) fn unlock(word: &AtomicU32) {
     let order = if seeded(Mutant::UnlockRelaxed) {
         Ordering::Relaxed

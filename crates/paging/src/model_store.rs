@@ -17,7 +17,7 @@ use foliant_units::{Pfn, VpnRange};
 
 use crate::store::{Header, Store, Words};
 
-struct ModelTable {
+pub(crate) struct ModelTable {
     words: Box<[AtomicU64]>,
     lock: AtomicU32,
     live: AtomicU32,
@@ -32,6 +32,20 @@ struct ModelTable {
 unsafe impl Sync for ModelTable {}
 // SAFETY: as above.
 unsafe impl Send for ModelTable {}
+
+impl Header for &ModelTable {
+    fn lock(&self) -> &AtomicU32 {
+        &self.lock
+    }
+
+    fn live(&self) -> &AtomicU32 {
+        &self.live
+    }
+
+    fn next(&self) -> &AtomicU32 {
+        &self.next
+    }
+}
 
 /// What a flush was asked for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -129,6 +143,7 @@ impl Words for ModelWords<'_> {
 
 impl Store for ModelStore {
     type Words<'s> = ModelWords<'s>;
+    type Header<'s> = &'s ModelTable;
 
     fn root(&self) -> Pfn {
         Pfn::ZERO
@@ -167,13 +182,8 @@ impl Store for ModelStore {
         ModelWords(self, table)
     }
 
-    fn header(&self, table: Pfn) -> Header<'_> {
-        let table = self.table(table);
-        Header {
-            lock: &table.lock,
-            live: &table.live,
-            next: &table.next,
-        }
+    fn header(&self, table: Pfn) -> &ModelTable {
+        self.table(table)
     }
 
     fn put_frame(&self, frame: Pfn) {

@@ -1,14 +1,17 @@
 //! Tables in frames of the machine's RAM.
+#![allow(unsafe_code)]
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use alloc::sync::Arc;
 
 use foliant_arch::{Format, Level};
-use foliant_phys::{AllocError, AllocRequest, FrameFlags, Owner, Phys, WORDS};
+use foliant_phys::{AllocError, AllocRequest, FrameFlags, FrameRecord, Owner, Phys, WORDS};
+use foliant_platform::sync::atomic::AtomicU32;
 use foliant_platform::{Flush, Mmu};
 use foliant_units::{Errno, Pfn};
 
+use crate::direct;
 use crate::store::{Header, Store, Words};
 use crate::tree::Tree;
 
@@ -55,7 +58,12 @@ impl<P: Mmu> Store for PhysStore<P> {
         = &'s [AtomicU64; WORDS]
     where
         Self: 's;
+    type Header<'s>
+        = &'s FrameRecord
+    where
+        Self: 's;
 
+    #[inline]
     fn root(&self) -> Pfn {
         self.root
     }
@@ -68,17 +76,20 @@ impl<P: Mmu> Store for PhysStore<P> {
         release(&self.phys, table);
     }
 
+    #[inline]
     fn words(&self, table: Pfn) -> Self::Words<'_> {
-        self.phys.content(table).words()
+        debug_assert!(self.phys.is_ram(table), "{table:?} is no table");
+        // SAFETY:
+        // 1. The number is the root's, or comes from a link that this crate
+        //    wrote and that `allocate` had the frame for.
+        // 2. Nobody else knows the frame: it is given back when no descent can
+        //    reach it any more.
+        unsafe { direct::words(self.phys.platform(), table) }
     }
 
-    fn header(&self, table: Pfn) -> Header<'_> {
-        let record = self.phys.record(table);
-        Header {
-            lock: &record.lock,
-            live: &record.count,
-            next: &record.next,
-        }
+    #[inline]
+    fn header(&self, table: Pfn) -> &FrameRecord {
+        self.phys.record(table)
     }
 
     fn put_frame(&self, frame: Pfn) {
@@ -89,18 +100,22 @@ impl<P: Mmu> Store for PhysStore<P> {
         self.phys.platform().flush(&self.context, what);
     }
 
+    #[inline]
     fn cpu(&self) -> usize {
         self.phys.platform().cpu().index()
     }
 
+    #[inline]
     fn cpus(&self) -> usize {
         self.phys.platform().cpus() as usize
     }
 
+    #[inline]
     fn enter(&self) {
         self.phys.platform().preempt_off();
     }
 
+    #[inline]
     fn leave(&self) {
         self.phys.platform().preempt_on();
     }
@@ -123,23 +138,45 @@ fn release<P: Mmu>(phys: &Phys<P>, table: Pfn) {
     drop(phys.adopt(table));
 }
 
+impl Header for &FrameRecord {
+    #[inline]
+    fn lock(&self) -> &AtomicU32 {
+        &self.lock
+    }
+
+    #[inline]
+    fn live(&self) -> &AtomicU32 {
+        &self.count
+    }
+
+    #[inline]
+    fn next(&self) -> &AtomicU32 {
+        &self.next
+    }
+}
+
 impl Words for &[AtomicU64; WORDS] {
+    #[inline]
     fn load(self, index: usize) -> u64 {
         self[index].load(Ordering::Acquire)
     }
 
+    #[inline]
     fn store(self, index: usize, word: u64) {
         self[index].store(word, Ordering::Release);
     }
 
+    #[inline]
     fn store_plain(self, index: usize, word: u64) {
         self[index].store(word, Ordering::Relaxed);
     }
 
+    #[inline]
     fn swap(self, index: usize, word: u64) -> u64 {
         self[index].swap(word, Ordering::AcqRel)
     }
 
+    #[inline]
     fn compare_exchange(self, index: usize, old: u64, new: u64) -> Result<(), u64> {
         self[index]
             .compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire)

@@ -7,7 +7,7 @@ use foliant_units::Vpn;
 
 use crate::descend::Missing;
 use crate::gather::GatherOf;
-use crate::store::{Store, Words};
+use crate::store::{Header, Store, Words};
 use crate::tree::Tree;
 
 impl<S: Store, F: Format> Tree<S, F> {
@@ -44,7 +44,7 @@ impl<S: Store, F: Format> Tree<S, F> {
         let parts = F::GEOMETRY.entries(below);
         self.store
             .header(spare.table())
-            .live
+            .live()
             .store(parts as u32, Ordering::Relaxed);
         let link = F::Entry::link(spare.table().base(), level);
         loop {

@@ -7,14 +7,13 @@ use foliant_platform::sync::atomic::AtomicU32;
 use foliant_units::Pfn;
 
 /// What is kept about a table beside its entries.
-#[derive(Debug)]
-pub struct Header<'s> {
-    /// The lock word; see [`lock`](crate).
-    pub lock: &'s AtomicU32,
+pub trait Header: Copy {
+    /// The lock word: open, locked or detached.
+    fn lock(&self) -> &AtomicU32;
     /// How many entries are not empty. Changed under the lock only.
-    pub live: &'s AtomicU32,
+    fn live(&self) -> &AtomicU32;
     /// The next unlinked table that waits for its end.
-    pub next: &'s AtomicU32,
+    fn next(&self) -> &AtomicU32;
 }
 
 /// The entries of one table, as raw words.
@@ -41,6 +40,11 @@ pub trait Store: Send + Sync + Sized + 'static {
     where
         Self: 's;
 
+    /// What is kept about a table.
+    type Header<'s>: Header + 's
+    where
+        Self: 's;
+
     /// The top table.
     fn root(&self) -> Pfn;
 
@@ -57,7 +61,7 @@ pub trait Store: Send + Sync + Sized + 'static {
     fn words(&self, table: Pfn) -> Self::Words<'_>;
 
     /// What is kept about `table`.
-    fn header(&self, table: Pfn) -> Header<'_>;
+    fn header(&self, table: Pfn) -> Self::Header<'_>;
 
     /// Gives back one reference to a frame that a table mapped.
     fn put_frame(&self, frame: Pfn);

@@ -10,6 +10,7 @@ use foliant_units::{PAGE_SIZE, Pfn, PhysAddr, Vpn};
 use crate::epoch::{Epoch, Pin};
 use crate::limbo::Limbo;
 use crate::store::{Store, Words};
+use crate::unrolled::for_each_linking_level;
 
 /// How often a failing allocation looks whether descents have ended.
 const DRAIN_SPINS: u32 = 1000;
@@ -139,38 +140,41 @@ pub struct Reader<'t, S: Store, F: Format> {
 
 impl<S: Store, F: Format> Reader<'_, S, F> {
     /// As [`Tree::look_up`].
+    #[inline]
     pub fn look_up(&self, page: Vpn) -> (F::Entry, Level) {
-        let mut table = self.tree.store.root();
-        let mut level = F::GEOMETRY.top();
-        loop {
-            let word = self.tree.store.words(table).load(F::GEOMETRY.index(level, page));
+        let store = &self.tree.store;
+        let mut table = store.root();
+        for_each_linking_level!(F, level => {
+            let word = store.words(table).load(F::GEOMETRY.index(level, page));
             let entry = F::Entry::from_raw(word);
-            match F::GEOMETRY.below(level) {
-                Some(below) if entry.is_table(level) => {
-                    table = frame_of(entry, level);
-                    level = below;
-                }
-                _ => return (entry, level),
+            if !entry.is_table(level) {
+                return (entry, level);
             }
-        }
+            table = frame_of(entry, level);
+        });
+        let word = store.words(table).load(F::GEOMETRY.index(Level::PTE, page));
+        (F::Entry::from_raw(word), Level::PTE)
     }
 
     /// As [`Tree::get`].
+    #[inline]
     pub fn get(&self, page: Vpn) -> F::Entry {
-        let (mut entry, mut level) = self.look_up(page);
-        while let Some(below) = F::GEOMETRY.below(level) {
-            if !entry.is_present() {
-                break;
-            }
-            entry = entry.part(
-                below,
-                F::GEOMETRY.index(below, page),
-                F::GEOMETRY.entry_pages(below),
-            );
-            level = below;
+        let (entry, level) = self.look_up(page);
+        if level == Level::PTE || !entry.is_present() {
+            return entry;
         }
-        entry
+        part_of::<F>(entry, level, page)
     }
+}
+
+/// The part that `page` is of a present large leaf of `level`.
+fn part_of<F: Format>(mut entry: F::Entry, mut level: Level, page: Vpn) -> F::Entry {
+    while let Some(below) = F::GEOMETRY.below(level) {
+        let index = F::GEOMETRY.index(below, page);
+        entry = entry.part(below, index, F::GEOMETRY.entry_pages(below));
+        level = below;
+    }
+    entry
 }
 
 /// The table that a link of `level` points to.

@@ -106,6 +106,7 @@ impl Format for X86_64 {
         key: 0,
     };
 
+    #[inline]
     fn narrow(rights: Rights, entry: Pte, _level: Level) -> Rights {
         let flags = PteFlags::from_bits_truncate(entry.raw());
         Rights {
@@ -117,6 +118,7 @@ impl Format for X86_64 {
         }
     }
 
+    #[inline]
     fn is_reserved(entry: Pte, level: Level, control: &Control) -> bool {
         let beyond_memory = !0u64 << control.physical_bits & ((1 << MAX_PHYS_BITS) - 1);
         let no_execute = if control.no_execute {
@@ -134,6 +136,7 @@ impl Format for X86_64 {
         entry.raw() & (beyond_memory | no_execute | size) != 0
     }
 
+    #[inline]
     fn permit(rights: Rights, access: Access, control: &Control) -> Result<(), Refusal> {
         if !allows(rights, access, control) {
             return Err(Refusal(ErrorCode::empty()));
@@ -145,6 +148,7 @@ impl Format for X86_64 {
         }
     }
 
+    #[inline]
     fn describe(access: Access, control: &Control) -> ErrorCode {
         let mut code = match access.kind {
             AccessKind::Read => ErrorCode::empty(),
@@ -156,6 +160,7 @@ impl Format for X86_64 {
         code
     }
 
+    #[inline]
     fn exceeds(more: Rights, less: Rights) -> bool {
         more.write && !less.write
             || more.user && !less.user

@@ -38,17 +38,20 @@ impl Pte {
     pub const EMPTY: Self = Self(0);
 
     /// Wraps a raw word.
+    #[inline]
     pub const fn from_raw(raw: u64) -> Self {
         Self(raw)
     }
 
     /// The raw word.
+    #[inline]
     pub const fn raw(self) -> u64 {
         self.0
     }
 
     /// A leaf for `frame`. Without [`PteFlags::PRESENT`] the flags must have
     /// [`PteFlags::PROT_NONE`], and the entry is inaccessible.
+    #[inline]
     pub const fn new(frame: Pfn, flags: PteFlags) -> Self {
         let address = frame.base().raw() & FRAME_MASK;
         let present = flags.bits() & PteFlags::PRESENT.bits() != 0;
@@ -57,16 +60,19 @@ impl Pte {
     }
 
     /// Whether nothing is there.
+    #[inline]
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
     /// Whether the hardware follows the entry.
+    #[inline]
     pub const fn is_present(self) -> bool {
         self.has(PteFlags::PRESENT)
     }
 
     /// Whether the entry holds a frame that the hardware must not use.
+    #[inline]
     pub const fn is_inaccessible(self) -> bool {
         !self.has(PteFlags::PRESENT) && self.has(PteFlags::PROT_NONE)
     }
@@ -75,23 +81,27 @@ impl Pte {
     ///
     /// # Linux source concept
     /// `pte_present()`.
+    #[inline]
     pub const fn has_frame(self) -> bool {
         self.0 & (PteFlags::PRESENT.bits() | PteFlags::PROT_NONE.bits()) != 0
     }
 
     /// Whether the entry is neither empty nor holds a frame.
+    #[inline]
     pub const fn is_absent(self) -> bool {
         !self.is_empty() && !self.has_frame()
     }
 
     /// The frame of a PTE that [`has_frame`](Self::has_frame). For a leaf of
     /// another level see [`frame_at`](Self::frame_at).
+    #[inline]
     pub const fn frame(self) -> Pfn {
         let word = if self.is_present() { self.0 } else { !self.0 };
         PhysAddr::new(word & FRAME_MASK).frame()
     }
 
     /// The first frame of a leaf of `level` that [`has_frame`](Self::has_frame).
+    #[inline]
     pub const fn frame_at(self, level: Level) -> Pfn {
         // The lowest address bit of a large leaf is its PAT bit.
         let pat = if level.index() > Level::PTE.index() { 1 } else { 0 };
@@ -99,6 +109,7 @@ impl Pte {
     }
 
     /// The flags, without frame and protection key. Empty for an absent entry.
+    #[inline]
     pub const fn flags(self) -> PteFlags {
         if self.has_frame() {
             PteFlags::from_bits_truncate(self.0)
@@ -107,84 +118,100 @@ impl Pte {
         }
     }
 
+    #[inline]
     const fn has(self, flags: PteFlags) -> bool {
         self.0 & flags.bits() == flags.bits()
     }
 
     /// The same frame and key with exactly `flags`; inverts the frame where
     /// presence changes. The entry must hold a frame.
+    #[inline]
     pub const fn with_flags(self, flags: PteFlags) -> Self {
         debug_assert!(self.has_frame());
         Self(Self::new(self.frame(), flags).0 | (self.0 & KEY_MASK))
     }
 
     /// With `flags` added.
+    #[inline]
     pub const fn with(self, flags: PteFlags) -> Self {
         self.with_flags(self.flags().union(flags))
     }
 
     /// With `flags` taken away.
+    #[inline]
     pub const fn without(self, flags: PteFlags) -> Self {
         self.with_flags(self.flags().difference(flags))
     }
 
     /// The protection key, 0 to 15.
+    #[inline]
     pub const fn key(self) -> u8 {
         ((self.0 & KEY_MASK) >> KEY_SHIFT) as u8
     }
 
     /// With protection key `key`, of which the low four bits count.
+    #[inline]
     pub const fn with_key(self, key: u8) -> Self {
         Self(self.0 & !KEY_MASK | ((key as u64) << KEY_SHIFT) & KEY_MASK)
     }
 
     /// Whether a leaf allows writing.
+    #[inline]
     pub const fn is_writable(self) -> bool {
         self.has_frame() && self.has(PteFlags::WRITE)
     }
 
     /// Whether a leaf allows user mode.
+    #[inline]
     pub const fn is_user(self) -> bool {
         self.has_frame() && self.has(PteFlags::USER)
     }
 
     /// Whether a leaf allows instruction fetches.
+    #[inline]
     pub const fn is_executable(self) -> bool {
         self.has_frame() && !self.has(PteFlags::NO_EXECUTE)
     }
 
     /// Whether a leaf was used.
+    #[inline]
     pub const fn is_accessed(self) -> bool {
         self.has_frame() && self.has(PteFlags::ACCESSED)
     }
 
     /// Whether a leaf was written.
+    #[inline]
     pub const fn is_dirty(self) -> bool {
         self.has_frame() && (self.has(PteFlags::DIRTY) || self.has(PteFlags::SAVED_DIRTY))
     }
 
     /// Whether a leaf's frame is not to be counted.
+    #[inline]
     pub const fn is_special(self) -> bool {
         self.has_frame() && self.has(PteFlags::SPECIAL)
     }
 
     /// Whether a leaf reports writes to userfaultfd.
+    #[inline]
     pub const fn is_uffd_wp(self) -> bool {
         self.has_frame() && self.has(PteFlags::UFFD_WP)
     }
 
     /// Whether a leaf is soft-dirty.
+    #[inline]
     pub const fn is_soft_dirty(self) -> bool {
         self.has_frame() && self.has(PteFlags::SOFT_DIRTY)
     }
 
     /// Whether an entry above the PTE level maps memory.
+    #[inline]
     pub const fn is_large(self) -> bool {
         self.has(PteFlags::LARGE)
     }
 
     /// The leaf of `below` that maps part `index` of this large leaf, each part
     /// having `frames` frames, with the same rights.
+    #[inline]
     pub const fn part(self, below: Level, index: usize, frames: u64) -> Self {
         let still_large = below.index() > Level::PTE.index();
         let present = self.is_present();
@@ -214,22 +241,27 @@ impl Pte {
 impl Entry for Pte {
     const EMPTY: Self = Self::EMPTY;
 
+    #[inline]
     fn from_raw(raw: u64) -> Self {
         Self(raw)
     }
 
+    #[inline]
     fn raw(self) -> u64 {
         self.0
     }
 
+    #[inline]
     fn is_present(self) -> bool {
         Pte::is_present(self)
     }
 
+    #[inline]
     fn is_table(self, level: Level) -> bool {
         Pte::is_present(self) && level != Level::PTE && !self.is_large()
     }
 
+    #[inline]
     fn target(self, level: Level) -> PhysAddr {
         // PAT lies at bit 7 in a PTE, at bit 12 in a large leaf.
         let large = level != Level::PTE && self.is_large();
@@ -243,27 +275,33 @@ impl Entry for Pte {
         )
     }
 
+    #[inline]
     fn link(table: PhysAddr, _level: Level) -> Self {
         Self(table.raw() & FRAME_MASK | PteFlags::TABLE.bits())
     }
 
+    #[inline]
     fn is_accessed(self) -> bool {
         self.has(PteFlags::ACCESSED)
     }
 
+    #[inline]
     fn touched(self, written: bool) -> Self {
         let dirty = if written { PteFlags::DIRTY.bits() } else { 0 };
         Self(self.0 | PteFlags::ACCESSED.bits() | dirty)
     }
 
+    #[inline]
     fn is_dirty(self) -> bool {
         self.has(PteFlags::DIRTY)
     }
 
+    #[inline]
     fn is_global(self) -> bool {
         self.has(PteFlags::GLOBAL)
     }
 
+    #[inline]
     fn part(self, below: Level, index: usize, frames: u64) -> Self {
         Pte::part(self, below, index, frames)
     }
