@@ -14,6 +14,8 @@
 #![allow(dead_code, reason = "the layer grows from its skeleton")]
 
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 mod clone;
 mod creds;
@@ -43,6 +45,8 @@ pub mod socket;
 mod space;
 pub mod syscall;
 mod task;
+#[cfg(test)]
+mod tests;
 pub mod timer;
 pub mod timerfd;
 mod user;

@@ -146,7 +146,7 @@ impl Elf {
     pub(super) fn headers_at(&self) -> u64 {
         let at = self.header.phoff;
         let holds = |segment: &&ProgramHeader| segment.offset <= at && at - segment.offset < segment.filesz;
-        let holder = self.loads().filter(holds).next_back();
+        let holder = self.loads().rfind(holds);
         holder.map_or(0, |segment| (at - segment.offset).wrapping_add(segment.vaddr))
     }
 

@@ -1,0 +1,7 @@
+//! The layer under programs that are closures.
+
+mod children;
+mod fake;
+mod futexes;
+mod signals;
+mod timers;
