@@ -19,6 +19,7 @@ extern crate std;
 
 mod clone;
 mod creds;
+pub mod dev;
 mod entry;
 pub mod epoll;
 pub mod eventfd;

@@ -16,6 +16,7 @@ mod machine_files;
 mod node;
 mod open;
 mod path_file;
+pub mod pseudo;
 mod stat;
 mod task_files;
 mod walk;

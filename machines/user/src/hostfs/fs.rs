@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
+use foliant_kernel::dev::{Device, DeviceFile};
 use foliant_kernel::fs::{FileRef, FileStat, FileType, NodeRef, OpenHow};
 use foliant_mm::Env;
 use foliant_platform::Mmu;
@@ -153,15 +154,17 @@ impl<M: Mmu> HostFs<M> {
     /// `O_NONBLOCK`.
     pub(super) fn file(&self, fd: OwnedFd, how: OpenHow) -> Result<FileRef<M>, Errno> {
         let stat = stat_fd(&fd)?;
-        if let Some(node) = self.covering(&stat) {
-            return node.open(how);
-        }
+        self.file_of(fd, &stat, how)
+    }
+
+    /// As [`file`](Self::file), for a descriptor that is known.
+    pub(super) fn file_of(&self, fd: OwnedFd, stat: &FileStat, how: OpenHow) -> Result<FileRef<M>, Errno> {
         let fd = Arc::new(fd);
-        let node = self.host_node(fd.clone(), &stat);
-        Ok(match kind(&stat) {
+        let node = self.host_node(fd.clone(), stat);
+        Ok(match kind(stat) {
             FileType::Directory => Arc::new(HostDirectory::new(node, fd)),
             FileType::Regular => {
-                let inode = self.inode(&stat, &fd, how.flags)?;
+                let inode = self.inode(stat, &fd, how.flags)?;
                 Arc::new(HostRegular::new(
                     self,
                     inode,
@@ -170,7 +173,10 @@ impl<M: Mmu> HostFs<M> {
                     false,
                 ))
             }
-            _ => Arc::new(HostStream::new(self, Some(node), fd, Waits::Nonblocking)),
+            _ => match Device::of(stat.rdev).filter(|_| kind(stat) == FileType::Character) {
+                Some(device) => Arc::new(DeviceFile::new(device, self.env.clone())),
+                None => Arc::new(HostStream::new(self, Some(node), fd, Waits::Nonblocking)),
+            },
         })
     }
 
@@ -192,7 +198,10 @@ impl<M: Mmu> HostFs<M> {
                 Arc::new(HostRegular::new(self, inode, (node, fd), flags.writable(), true))
             }
             FileType::Socket => Arc::new(HostSocket::adopt(self, fd)),
-            _ => Arc::new(HostStream::new(self, Some(node), fd, Waits::Shared)),
+            _ => match Device::of(stat.rdev).filter(|_| kind(&stat) == FileType::Character) {
+                Some(device) => Arc::new(DeviceFile::new(device, self.env.clone())),
+                None => Arc::new(HostStream::new(self, Some(node), fd, Waits::Shared)),
+            },
         })
     }
 

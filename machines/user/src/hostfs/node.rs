@@ -143,7 +143,14 @@ impl<M: Mmu> Node<M> for HostNode<M> {
     fn open_child(&self, name: &[u8], how: OpenHow) -> Result<Opened<M>, Errno> {
         let flags = open_flags(how.flags) | OFlags::NOFOLLOW;
         match rustix::fs::openat(&*self.fd, name, flags, Mode::from_raw_mode(how.mode)) {
-            Ok(fd) => self.fs()?.file(fd, how).map(Opened::File),
+            Ok(fd) => {
+                let (fs, stat) = (self.fs()?, stat_fd(&fd)?);
+                let file = match fs.covering(&stat) {
+                    Some(node) => node.open(how),
+                    None => fs.file_of(fd, &stat, how),
+                };
+                file.map(Opened::File)
+            }
             Err(rustix::io::Errno::LOOP | rustix::io::Errno::NOTDIR) => {
                 let node = self.find(name)?;
                 match node.kind() {

@@ -1,0 +1,60 @@
+//! Files whose contents are made when they are read: `/proc`, `/sys`, `/dev`.
+
+mod directory;
+mod link;
+mod text;
+
+pub use directory::{Listing, PseudoDirectory, list};
+pub use link::PseudoLink;
+pub use text::{PseudoText, TextSource};
+
+/// Where a pseudo file stands and who owns it.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Its absolute path.
+    pub path: alloc::vec::Vec<u8>,
+    /// The device of its file system, encoded as `st_dev`.
+    pub dev: u64,
+    /// Permissions.
+    pub mode: u32,
+    /// Owner and group.
+    pub owner: (u32, u32),
+    /// What `statfs` says of its file system.
+    pub magic: i64,
+}
+
+impl Place {
+    /// A file below this one.
+    pub fn below(&self, name: &[u8], mode: u32) -> Self {
+        let mut path = self.path.clone();
+        if path.last() != Some(&b'/') {
+            path.push(b'/');
+        }
+        path.extend_from_slice(name);
+        Self { path, mode, ..self.clone() }
+    }
+
+    /// A number that stays the same for the same path.
+    pub fn number(&self) -> u64 {
+        // FNV-1a: good enough for numbers that only have to differ.
+        let hash = self.path.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        hash & 0xffff_ffff | 1 << 32
+    }
+
+    /// What `stat` tells of it.
+    pub fn stat(&self, kind: u32) -> super::FileStat {
+        let directory = kind == foliant_uapi::stat::Mode::DIRECTORY;
+        super::FileStat {
+            dev: self.dev,
+            ino: self.number(),
+            mode: foliant_uapi::stat::Mode(kind | self.mode),
+            nlink: if directory { 2 } else { 1 },
+            uid: self.owner.0,
+            gid: self.owner.1,
+            blksize: 1024,
+            ..super::FileStat::default()
+        }
+    }
+}
