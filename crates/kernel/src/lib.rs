@@ -39,12 +39,14 @@ pub mod park;
 pub mod pid;
 pub mod pipe;
 mod process;
+pub mod procfs;
 mod sched;
 pub mod signal;
 pub mod signalfd;
 pub mod socket;
 mod space;
 pub mod syscall;
+pub mod sysfs;
 mod task;
 #[cfg(test)]
 mod tests;

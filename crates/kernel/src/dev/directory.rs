@@ -14,7 +14,8 @@ use foliant_units::Errno;
 use super::memory::{Device, DeviceFile};
 use crate::fs::pseudo::{Place, PseudoLink};
 use crate::fs::{
-    Access, Caller, File, FileRef, FileStat, FileType, Node, NodeRef, OpenHow, Opened, Positioning, Sink, magic,
+    Access, Caller, File, FileRef, FileStat, FileType, Node, NodeRef, OpenHow, Opened, Positioning, Sink,
+    magic,
 };
 
 /// A directory of the host in which some names mean something else.
@@ -32,7 +33,13 @@ impl<M: Mmu> DevDirectory<M> {
         for device in Device::EVERY {
             own.insert(device.name(), Arc::new(DeviceFile::new(device, env.clone())));
         }
-        let place = Place { path: b"/dev".to_vec(), dev: 6, mode: 0o777, owner: (0, 0), magic: magic::TMPFS };
+        let place = Place {
+            path: b"/dev".to_vec(),
+            dev: 6,
+            mode: 0o777,
+            owner: (0, 0),
+            magic: magic::TMPFS,
+        };
         let links: [(&'static [u8], &'static [u8]); 4] = [
             (b"fd", b"/proc/self/fd"),
             (b"stdin", b"/proc/self/fd/0"),
@@ -45,7 +52,11 @@ impl<M: Mmu> DevDirectory<M> {
         if let Some(shm) = shm {
             own.insert(b"shm", shm);
         }
-        Arc::new_cyclic(|me| Self { me: me.clone(), under, own })
+        Arc::new_cyclic(|me| Self {
+            me: me.clone(),
+            under,
+            own,
+        })
     }
 }
 
@@ -101,7 +112,11 @@ impl<M: Mmu> Node<M> for DevDirectory<M> {
     }
 
     fn remove(&self, name: &[u8], directory: bool) -> Result<(), Errno> {
-        if self.own.contains_key(name) { Err(Errno::BUSY) } else { self.under.remove(name, directory) }
+        if self.own.contains_key(name) {
+            Err(Errno::BUSY)
+        } else {
+            self.under.remove(name, directory)
+        }
     }
 
     fn access(&self, what: Access) -> Result<(), Errno> {

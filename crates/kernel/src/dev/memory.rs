@@ -11,7 +11,8 @@ use foliant_uapi::stat::{Mode, Statfs, makedev};
 use foliant_units::Errno;
 
 use crate::fs::{
-    File, FileRef, FileStat, FileType, Node, NodeRef, OpenHow, Positioning, Sink, Source, magic, pseudo_statfs,
+    File, FileRef, FileStat, FileType, Node, NodeRef, OpenHow, Positioning, Sink, Source, magic,
+    pseudo_statfs,
 };
 
 /// Which device.
@@ -111,7 +112,11 @@ impl<M: Mmu> Node<M> for DeviceFile<M> {
     }
 
     fn access(&self, what: crate::fs::Access) -> Result<(), Errno> {
-        if what.mode & 1 != 0 { Err(Errno::ACCES) } else { Ok(()) }
+        if what.mode & 1 != 0 {
+            Err(Errno::ACCES)
+        } else {
+            Ok(())
+        }
     }
 
     fn statfs(&self) -> Result<Statfs, Errno> {

@@ -10,6 +10,7 @@
 //! Nothing here depends on how the machine traps: it needs an
 //! [`Env`](foliant_mm::Env) and gives a root node.
 
+mod attach;
 mod convert;
 mod directory;
 mod fs;
@@ -22,6 +23,7 @@ mod socket;
 mod stream;
 mod terminal;
 
+pub use attach::{Inherited, attach, first_files};
 pub use fs::HostFs;
 pub use socket::HostSockets;
 

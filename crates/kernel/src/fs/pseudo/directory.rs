@@ -11,8 +11,8 @@ use foliant_units::Errno;
 
 use super::Place;
 use crate::fs::{
-    Caller, Entry, File, FileRef, FileStat, FileType, Node, NodeRef, OpenHow, Positioning, Sink, pseudo_statfs,
-    put_entry,
+    Caller, Entry, File, FileRef, FileStat, FileType, Node, NodeRef, OpenHow, Positioning, Sink,
+    pseudo_statfs, put_entry,
 };
 
 /// The names in a directory.
@@ -46,7 +46,11 @@ pub struct PseudoDirectory<M: Mmu> {
 impl<M: Mmu> PseudoDirectory<M> {
     /// A directory at `place`.
     pub fn new(place: Place, listing: impl Listing<M> + 'static) -> Arc<Self> {
-        Arc::new_cyclic(|me| Self { me: me.clone(), place, listing: Arc::new(listing) })
+        Arc::new_cyclic(|me| Self {
+            me: me.clone(),
+            place,
+            listing: Arc::new(listing),
+        })
     }
 
     /// Where it stands.
@@ -132,7 +136,11 @@ impl<M: Mmu> File<M> for OpenDirectory<M> {
 /// `INVAL` if not one fits into `room`.
 pub fn list(entries: &[Entry], own: u64, position: u64, room: usize) -> Result<(Vec<u8>, u64), Errno> {
     let dots = [(&b"."[..], own), (&b".."[..], own)];
-    let dots = dots.map(|(name, ino)| Entry { ino, kind: FileType::Directory, name: name.to_vec() });
+    let dots = dots.map(|(name, ino)| Entry {
+        ino,
+        kind: FileType::Directory,
+        name: name.to_vec(),
+    });
     let mut out = Vec::new();
     let mut next = position;
     for entry in dots.iter().chain(entries).skip(position as usize) {
@@ -142,5 +150,9 @@ pub fn list(entries: &[Entry], own: u64, position: u64, room: usize) -> Result<(
         next += 1;
     }
     let left = (entries.len() as u64 + 2).saturating_sub(position) > 0;
-    if out.is_empty() && left { Err(Errno::INVAL) } else { Ok((out, next)) }
+    if out.is_empty() && left {
+        Err(Errno::INVAL)
+    } else {
+        Ok((out, next))
+    }
 }

@@ -26,7 +26,10 @@ impl<M: Mmu> PseudoLink<M> {
         place: Place,
         target: impl Fn(Caller) -> Result<Link<M>, Errno> + Send + Sync + 'static,
     ) -> Arc<Self> {
-        Arc::new(Self { place, target: Box::new(target) })
+        Arc::new(Self {
+            place,
+            target: Box::new(target),
+        })
     }
 
     /// A link to a path that never changes.

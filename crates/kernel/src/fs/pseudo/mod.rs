@@ -31,7 +31,11 @@ impl Place {
             path.push(b'/');
         }
         path.extend_from_slice(name);
-        Self { path, mode, ..self.clone() }
+        Self {
+            path,
+            mode,
+            ..self.clone()
+        }
     }
 
     /// A number that stays the same for the same path.

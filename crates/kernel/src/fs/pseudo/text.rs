@@ -13,7 +13,8 @@ use foliant_units::Errno;
 
 use super::Place;
 use crate::fs::{
-    Access, File, FileRef, FileStat, FileType, Node, NodeRef, OpenHow, Positioning, Sink, Source, pseudo_statfs,
+    Access, File, FileRef, FileStat, FileType, Node, NodeRef, OpenHow, Positioning, Sink, Source,
+    pseudo_statfs,
 };
 
 /// Makes a text, and perhaps takes one.
@@ -49,7 +50,11 @@ pub struct PseudoText {
 impl PseudoText {
     /// A file at `place`.
     pub fn new(place: Place, source: impl TextSource + 'static) -> Arc<Self> {
-        Arc::new_cyclic(|me| Self { me: me.clone(), place, source: Arc::new(source) })
+        Arc::new_cyclic(|me| Self {
+            me: me.clone(),
+            place,
+            source: Arc::new(source),
+        })
     }
 }
 
@@ -75,18 +80,35 @@ impl<M: Mmu> Node<M> for PseudoText {
             return Err(Errno::NOTDIR);
         }
         let wanted = u32::from(how.flags.readable()) * 4 + u32::from(how.flags.writable()) * 2;
-        Node::<M>::access(self, Access { mode: wanted, effective: true })?;
+        Node::<M>::access(
+            self,
+            Access {
+                mode: wanted,
+                effective: true,
+            },
+        )?;
         let node = self.me.upgrade().ok_or(Errno::NOENT)?;
         // What is gone already cannot be opened.
-        let text = if how.flags.readable() { self.source.read()? } else { Vec::new() };
-        Ok(Arc::new(TextFile { node, text: Mutex::new(text) }))
+        let text = if how.flags.readable() {
+            self.source.read()?
+        } else {
+            Vec::new()
+        };
+        Ok(Arc::new(TextFile {
+            node,
+            text: Mutex::new(text),
+        }))
     }
 
     fn access(&self, what: Access) -> Result<(), Errno> {
         // Any of the three groups: whom a machine's own texts concern is not told apart.
         let mode = self.place.mode;
         let allowed = (mode | mode >> 3 | mode >> 6) & 7;
-        if what.mode & !allowed == 0 { Ok(()) } else { Err(Errno::ACCES) }
+        if what.mode & !allowed == 0 {
+            Ok(())
+        } else {
+            Err(Errno::ACCES)
+        }
     }
 
     fn statfs(&self) -> Result<Statfs, Errno> {
@@ -114,7 +136,11 @@ impl<M: Mmu> File<M> for TextFile {
         if offset == 0 {
             *text = self.node.source.read()?;
         }
-        let rest = usize::try_from(offset).ok().and_then(|at| text.get(at..)).unwrap_or(&[]).to_vec();
+        let rest = usize::try_from(offset)
+            .ok()
+            .and_then(|at| text.get(at..))
+            .unwrap_or(&[])
+            .to_vec();
         drop(text);
         if rest.is_empty() { Ok(0) } else { to.put(&rest) }
     }

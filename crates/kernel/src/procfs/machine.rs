@@ -1,0 +1,291 @@
+//! Texts about the machine's memory and time.
+
+use alloc::string::{String, ToString};
+
+use alloc::vec::Vec;
+
+use foliant_platform::Nanos;
+use foliant_uapi::text::{
+    Buddyinfo, BuddyinfoZone, Counters, Meminfo, Pageset, Text as _, Zoneinfo, ZoneinfoPopulated,
+    ZoneinfoZone, vmstat_of_zeroes,
+};
+use foliant_units::PAGE_SIZE;
+
+use crate::kernel::Kernel;
+use crate::machine::UserMachine;
+
+/// KiB of a page.
+const PAGE_KIB: u64 = PAGE_SIZE as u64 / 1024;
+/// Nanoseconds of a second and of a clock tick.
+const SECOND: u64 = 1_000_000_000;
+const TICK: u64 = 10_000_000;
+
+/// A file of `/proc` that this machine writes itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Text {
+    Meminfo,
+    Vmstat,
+    Zoneinfo,
+    Buddyinfo,
+    Stat,
+    Uptime,
+    Loadavg,
+    Swaps,
+}
+
+impl Text {
+    pub(super) const EVERY: [Self; 8] = [
+        Self::Meminfo,
+        Self::Vmstat,
+        Self::Zoneinfo,
+        Self::Buddyinfo,
+        Self::Stat,
+        Self::Uptime,
+        Self::Loadavg,
+        Self::Swaps,
+    ];
+
+    pub(super) const fn name(self) -> &'static [u8] {
+        match self {
+            Self::Meminfo => b"meminfo",
+            Self::Vmstat => b"vmstat",
+            Self::Zoneinfo => b"zoneinfo",
+            Self::Buddyinfo => b"buddyinfo",
+            Self::Stat => b"stat",
+            Self::Uptime => b"uptime",
+            Self::Loadavg => b"loadavg",
+            Self::Swaps => b"swaps",
+        }
+    }
+
+    pub(super) fn of(name: &[u8]) -> Option<Self> {
+        Self::EVERY.into_iter().find(|text| text.name() == name)
+    }
+
+    pub(super) fn make<M: UserMachine>(self, kernel: &Kernel<M>) -> Vec<u8> {
+        match self {
+            Self::Meminfo => meminfo(kernel).to_bytes(),
+            Self::Vmstat => vmstat(kernel).to_bytes(),
+            Self::Zoneinfo => zoneinfo(kernel).to_bytes(),
+            Self::Buddyinfo => buddyinfo(kernel).to_bytes(),
+            Self::Stat => stat(kernel).into_bytes(),
+            Self::Uptime => uptime(kernel).into_bytes(),
+            Self::Loadavg => {
+                let tasks = kernel.tree().task_count();
+                alloc::format!("0.00 0.00 0.00 1/{tasks} {tasks}\n").into_bytes()
+            }
+            Self::Swaps => b"Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n".to_vec(),
+        }
+    }
+}
+
+/// Sums over all processes, pages.
+#[derive(Default)]
+struct Sums {
+    anon: u64,
+    mapped: u64,
+    shmem: u64,
+    locked: u64,
+    table_kib: u64,
+    minor: u64,
+    major: u64,
+}
+
+fn sums<M: UserMachine>(kernel: &Kernel<M>) -> Sums {
+    let processes: Vec<_> = kernel
+        .tree()
+        .nodes()
+        .map(|(_, node)| node.process.clone())
+        .collect();
+    let mut sums = Sums::default();
+    for space in processes.iter().filter_map(|process| process.any_task()?.space()) {
+        let count = space.count();
+        sums.anon += count.rss.anon;
+        sums.mapped += count.rss.file + count.rss.shmem;
+        sums.shmem += count.rss.shmem;
+        sums.locked += count.locked_vm;
+        sums.table_kib += space.table_bytes() / 1024;
+        sums.minor += count.minor_faults;
+        sums.major += count.major_faults;
+    }
+    sums
+}
+
+fn meminfo<M: UserMachine>(kernel: &Kernel<M>) -> Meminfo {
+    let stats = kernel.memory().phys().stats();
+    let sums = sums(kernel);
+    let kib = |pages: u64| Some(pages * PAGE_KIB);
+    let used = stats.total.saturating_sub(stats.free);
+    let tables = sums.table_kib / PAGE_KIB;
+    // What is neither private memory nor tables is cached files.
+    let cached = used.saturating_sub(sums.anon + tables);
+    let zero = Some(0);
+    Meminfo {
+        mem_total: kib(stats.total),
+        mem_free: kib(stats.free),
+        mem_available: kib(stats.free + cached.saturating_sub(sums.mapped)),
+        buffers: zero,
+        cached: kib(cached),
+        swap_cached: zero,
+        active: kib(sums.anon),
+        inactive: kib(cached),
+        active_anon: kib(sums.anon),
+        inactive_anon: zero,
+        active_file: zero,
+        inactive_file: kib(cached),
+        unevictable: kib(sums.locked),
+        mlocked: kib(sums.locked),
+        swap_total: zero,
+        swap_free: zero,
+        dirty: zero,
+        writeback: zero,
+        anon_pages: kib(sums.anon),
+        mapped: kib(sums.mapped),
+        shmem: kib(sums.shmem),
+        k_reclaimable: zero,
+        slab: zero,
+        s_reclaimable: zero,
+        s_unreclaim: zero,
+        kernel_stack: zero,
+        page_tables: Some(sums.table_kib),
+        sec_page_tables: zero,
+        nfs_unstable: zero,
+        bounce: zero,
+        writeback_tmp: zero,
+        commit_limit: kib(stats.total / 2),
+        committed_as: kib(sums.anon),
+        vmalloc_total: Some(34_359_738_367),
+        vmalloc_used: zero,
+        vmalloc_chunk: zero,
+        percpu: zero,
+        anon_huge_pages: zero,
+        shmem_huge_pages: zero,
+        shmem_pmd_mapped: zero,
+        file_huge_pages: zero,
+        file_pmd_mapped: zero,
+        huge_pages_total: zero,
+        huge_pages_free: zero,
+        huge_pages_rsvd: zero,
+        huge_pages_surp: zero,
+        hugepagesize: Some(2048),
+        hugetlb: zero,
+        ..Meminfo::default()
+    }
+}
+
+fn vmstat<M: UserMachine>(kernel: &Kernel<M>) -> Counters {
+    let stats = kernel.memory().phys().stats();
+    let sums = sums(kernel);
+    let tables = sums.table_kib / PAGE_KIB;
+    let files = stats.total.saturating_sub(stats.free + sums.anon + tables);
+    let mut counters = vmstat_of_zeroes();
+    for (name, value) in [
+        ("nr_free_pages", stats.free),
+        ("nr_active_anon", sums.anon),
+        ("nr_zone_active_anon", sums.anon),
+        ("nr_inactive_file", files),
+        ("nr_zone_inactive_file", files),
+        ("nr_anon_pages", sums.anon),
+        ("nr_mapped", sums.mapped),
+        ("nr_file_pages", files),
+        ("nr_shmem", sums.shmem),
+        ("nr_mlock", sums.locked),
+        ("nr_page_table_pages", tables),
+        ("pgfault", sums.minor + sums.major),
+        ("pgmajfault", sums.major),
+    ] {
+        counters.set(name, value);
+    }
+    counters
+}
+
+fn buddyinfo<M: UserMachine>(kernel: &Kernel<M>) -> Buddyinfo {
+    let phys = kernel.memory().phys();
+    let populated = phys.zones().iter().filter(|(_, zone)| zone.present() > 0);
+    let zones = populated
+        .map(|(id, zone)| BuddyinfoZone {
+            node: u32::from(zone.node().0),
+            zone: zone.kind().name().to_string(),
+            free: phys.zone_stats(id).by_order.to_vec(),
+        })
+        .collect();
+    Buddyinfo { zones }
+}
+
+fn zoneinfo<M: UserMachine>(kernel: &Kernel<M>) -> Zoneinfo {
+    let phys = kernel.memory().phys();
+    let zones = phys
+        .zones()
+        .iter()
+        .map(|(id, zone)| {
+            let stats = phys.zone_stats(id);
+            let marks = zone.watermarks();
+            let cpus = 0..u64::from(kernel.machine().cpus());
+            let batch = u64::from(zone.batch());
+            let populated = (zone.present() > 0).then(|| ZoneinfoPopulated {
+                pagesets: cpus
+                    .map(|cpu| Pageset {
+                        cpu,
+                        batch,
+                        ..Pageset::default()
+                    })
+                    .collect(),
+                start_pfn: zone.span().start.raw(),
+                ..ZoneinfoPopulated::default()
+            });
+            ZoneinfoZone {
+                node: u32::from(zone.node().0),
+                zone: zone.kind().name().to_string(),
+                free: stats.free,
+                min: marks.min,
+                low: marks.low,
+                high: marks.high,
+                promo: marks.promo,
+                spanned: zone.spanned(),
+                present: zone.present(),
+                managed: zone.managed(),
+                protection: zone.lowmem_reserve().to_vec(),
+                populated,
+                ..ZoneinfoZone::default()
+            }
+        })
+        .collect();
+    Zoneinfo { zones }
+}
+
+fn uptime<M: UserMachine>(kernel: &Kernel<M>) -> String {
+    let hundredths = |time: Nanos| alloc::format!("{}.{:02}", time.0 / SECOND, time.0 % SECOND / TICK);
+    let up = kernel.uptime();
+    alloc::format!("{} {}\n", hundredths(up), hundredths(Nanos(0)))
+}
+
+fn stat<M: UserMachine>(kernel: &Kernel<M>) -> String {
+    let processes: Vec<_> = kernel
+        .tree()
+        .nodes()
+        .map(|(_, node)| node.process.clone())
+        .collect();
+    let mut times = [0; 10];
+    for process in &processes {
+        let usage = kernel.process_usage(process);
+        times[0] += usage.times.user.0 / TICK;
+        times[2] += usage.times.system.0 / TICK;
+    }
+    let cpus = u64::from(kernel.machine().cpus());
+    times[3] = (kernel.uptime().0 / TICK * cpus).saturating_sub(times[0] + times[2]);
+    let line = |name: &str, times: &[u64; 10], share: u64| {
+        let words = times.map(|time| (time / share).to_string());
+        alloc::format!("{name} {}\n", words.join(" "))
+    };
+    let mut text = line("cpu ", &times, 1);
+    for cpu in 0..cpus {
+        text += &line(&alloc::format!("cpu{cpu}"), &times, cpus);
+    }
+    let booted = kernel.machine().realtime().0.saturating_sub(kernel.uptime().0) / SECOND;
+    let count = kernel.tree().task_count();
+    let zeroes = ["0"; 10].join(" ");
+    text += &alloc::format!(
+        "intr 0\nctxt 0\nbtime {booted}\nprocesses {count}\nprocs_running 1\nprocs_blocked 0\nsoftirq 0 {zeroes}\n"
+    );
+    text
+}

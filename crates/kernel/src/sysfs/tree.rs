@@ -1,0 +1,141 @@
+//! The directories that lead to the machine's own.
+
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+
+use foliant_units::Errno;
+
+use super::mm;
+use crate::fs::pseudo::{Listing, Place, PseudoDirectory, PseudoText};
+use crate::fs::{Caller, Entry, FileType, NodeRef, magic};
+use crate::kernel::Kernel;
+use crate::machine::UserMachine;
+
+/// A directory of `/sys` that the machine has its own names in.
+struct Directory<M: UserMachine> {
+    kernel: Weak<Kernel<M>>,
+    /// The host's directory below, as long as its names count.
+    host: Option<NodeRef<M>>,
+    above: NodeRef<M>,
+    path: Vec<u8>,
+}
+
+/// The directory, over the host's one and below `above`.
+pub fn root<M: UserMachine>(
+    kernel: &Arc<Kernel<M>>,
+    host: Option<NodeRef<M>>,
+    above: NodeRef<M>,
+) -> NodeRef<M> {
+    let place = Place {
+        path: b"/sys".to_vec(),
+        dev: 0x16,
+        mode: 0o555,
+        owner: (0, 0),
+        magic: magic::SYSFS,
+    };
+    let directory = Directory {
+        kernel: Arc::downgrade(kernel),
+        host,
+        above,
+        path: Vec::new(),
+    };
+    PseudoDirectory::new(place, directory)
+}
+
+impl<M: UserMachine> Directory<M> {
+    fn path_of(&self, name: &[u8]) -> Vec<u8> {
+        let mut path = self.path.clone();
+        if !path.is_empty() {
+            path.push(b'/');
+        }
+        path.extend_from_slice(name);
+        path
+    }
+}
+
+impl<M: UserMachine> Listing<M> for Directory<M> {
+    fn find(&self, place: &Place, name: &[u8], caller: Caller) -> Result<NodeRef<M>, Errno> {
+        let path = self.path_of(name);
+        if let Some(text) = mm::text(&path) {
+            return Ok(PseudoText::new(place.below(name, 0o644), move || {
+                Ok(text.as_bytes().to_vec())
+            }));
+        }
+        let host = self.host.as_ref().and_then(|host| host.lookup(name, caller).ok());
+        if !mm::leads(&path) {
+            return host.ok_or(Errno::NOENT);
+        }
+        let kernel = self.kernel.upgrade().ok_or(Errno::NOENT)?;
+        let above = self.again(&kernel, place, caller)?;
+        // Below `kernel/mm` nothing is the host's.
+        let host = host.filter(|_| !path.starts_with(b"kernel/mm"));
+        Ok(PseudoDirectory::new(
+            place.below(name, 0o755),
+            Directory {
+                kernel: self.kernel.clone(),
+                host,
+                above,
+                path,
+            },
+        ))
+    }
+
+    fn names(&self, place: &Place, caller: Caller) -> Result<Vec<Entry>, Errno> {
+        let mut entries: Vec<Entry> = mm::names(&self.path)
+            .into_iter()
+            .map(|(name, directory)| Entry {
+                ino: place.below(name, 0).number(),
+                kind: if directory {
+                    FileType::Directory
+                } else {
+                    FileType::Regular
+                },
+                name: name.to_vec(),
+            })
+            .collect();
+        for name in HOST_NAMES {
+            let known = entries.iter().any(|entry| entry.name == name);
+            let host = self.host.as_ref().and_then(|host| host.lookup(name, caller).ok());
+            if let (false, Some(node)) = (known || !self.path.is_empty(), host) {
+                let ino = place.below(name, 0).number();
+                entries.push(Entry {
+                    ino,
+                    kind: node.kind(),
+                    name: name.to_vec(),
+                });
+            }
+        }
+        Ok(entries)
+    }
+
+    fn parent(&self) -> Result<NodeRef<M>, Errno> {
+        Ok(self.above.clone())
+    }
+}
+
+/// What the host's `/sys` usually holds.
+const HOST_NAMES: [&[u8]; 10] = [
+    b"block",
+    b"bus",
+    b"class",
+    b"dev",
+    b"devices",
+    b"firmware",
+    b"fs",
+    b"hypervisor",
+    b"module",
+    b"power",
+];
+
+impl<M: UserMachine> Directory<M> {
+    /// This very directory, for one below it that asks for its parent.
+    fn again(&self, kernel: &Arc<Kernel<M>>, place: &Place, _: Caller) -> Result<NodeRef<M>, Errno> {
+        let same = Directory {
+            kernel: Arc::downgrade(kernel),
+            host: self.host.clone(),
+            above: self.above.clone(),
+            path: self.path.clone(),
+        };
+        Ok(PseudoDirectory::new(place.clone(), same))
+    }
+}
