@@ -32,8 +32,9 @@ pub(super) fn map<P: Mmu>(page: &Page<'_, P>) -> Result<Done, FaultError> {
     let object = object(page)?;
     let layout = object.layout();
     // Brings the page in, and its neighbours if the file below is at hand.
-    let (frame, weight) = object.frame(page.index())?;
+    let found = object.frame(page.index());
 
+    // Linux maps the neighbours even if the page itself lies past the end.
     let mut around = Around::new();
     let window = window(page);
     let first = page.vma.pgoff_at(window.start);
@@ -41,8 +42,12 @@ pub(super) fn map<P: Mmu>(page: &Page<'_, P>) -> Result<Done, FaultError> {
     object.lookup_each(first..end, |index, frame| {
         around.add(window.start + (index - first), frame)
     });
-    drop(frame);
+    if around.is_empty() {
+        found?;
+        return Ok((Outcome::Spurious, Weight::Minor));
+    }
     let published = page.publish_object(&mut around, layout, false)?;
+    let (_, weight) = found?;
     Ok((published.or_spurious(Outcome::FileRead), weight))
 }
 

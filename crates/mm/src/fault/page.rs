@@ -275,6 +275,10 @@ impl<'a, P: Mmu> Around<'a, P> {
         }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
     fn take(&mut self) -> impl Iterator<Item = (Vpn, Frame<'a, P>)> {
         self.count = 0;
         self.frames.iter_mut().filter_map(Option::take)

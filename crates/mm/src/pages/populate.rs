@@ -1,9 +1,12 @@
 //! Faulting pages in ahead of their use.
 
+use foliant_paging::Missing;
+use foliant_phys::FrameFlags;
 use foliant_platform::Mmu;
 use foliant_units::{Errno, Vpn, VpnRange};
 
 use super::slot;
+use crate::counters::Resident;
 use crate::fault::{Access, Fault, FaultError, Shows, SlotState};
 use crate::flags::VmFlags;
 use crate::space::Space;
@@ -109,6 +112,9 @@ impl<P: Mmu> Space<P> {
         for page in part.iter() {
             self.populate_page(page, write)
                 .map_err(|error| PopulateError::Fault(page, error))?;
+            if write {
+                self.note_write(vma, page);
+            }
         }
         Ok(())
     }
@@ -124,6 +130,31 @@ impl<P: Mmu> Space<P> {
             })?;
         }
         Ok(())
+    }
+
+    /// Calls a frame dirty that the program may write now: a page that is
+    /// populated for writing counts as written.
+    ///
+    /// # Linux source concept
+    /// `FOLL_TOUCH` with `FOLL_WRITE`.
+    fn note_write(&self, vma: &Vma<P>, page: Vpn) {
+        // Skipping allocates nothing.
+        let Ok(Some(leaf)) = self.tables().lock_leaf(page, Missing::Skip) else {
+            return;
+        };
+        let entry = leaf.get(page);
+        if entry.is_dirty() {
+            return;
+        }
+        match (slot::counted(self.env(), entry), vma.object()) {
+            (Some((frame, Resident::File | Resident::Shmem)), Some(object)) => {
+                let _ = object.dirty(vma.pgoff_at(page), frame);
+            }
+            (Some((frame, _)), _) => {
+                self.env().phys().record(frame).set(FrameFlags::DIRTY);
+            }
+            (None, _) => {}
+        }
     }
 
     /// Whether an access would find the page there. An exclusive frame that is

@@ -5,4 +5,5 @@ mod failures;
 mod faults;
 mod files;
 mod forks;
+mod live;
 mod world;
