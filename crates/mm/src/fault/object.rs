@@ -43,7 +43,7 @@ pub(super) fn map<P: Mmu>(page: &Page<'_, P>) -> Result<Done, FaultError> {
         around.add(window.start + (index - first), frame)
     });
     if around.is_empty() {
-        found?;
+        drop(found?);
         return Ok((Outcome::Spurious, Weight::Minor));
     }
     let published = page.publish_object(&mut around, layout, false)?;
