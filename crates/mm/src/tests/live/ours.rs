@@ -10,7 +10,7 @@ use foliant_units::VpnRange;
 use super::super::world::{P, PAGE, RW, TestFile, World, addr, open, touch, try_map, vpn};
 use super::{AREA, EXCLUSIVE, FIELDS, FILE, FILE_PAGES, GUARD, PRESENT, Seen, Step, What};
 use crate::fault::Access;
-use crate::{Mapping, MoveRequest, Object, Residency, Resident, Space, VmFlags};
+use crate::{Mapping, MoveRequest, Object, Residency, Resident, Space};
 
 /// The machine under test.
 pub(super) struct Ours {
