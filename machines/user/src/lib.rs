@@ -5,9 +5,14 @@
 //! thread of it. All system calls and faults of the guest come to the
 //! supervisor, and none reaches the host's kernel by itself ([`host`] has how).
 //! The host's mappings of RAM in a guest process are this machine's TLB.
+//!
+//! [`Session`] is the way in: a machine, a kernel and the host's files, ready
+//! for a program.
 
 pub mod host;
 pub mod hostfs;
 mod machine;
+mod run;
 
 pub use machine::{Context, Counters, Cpu, MachineEvent, User, UserThread};
+pub use run::{Command, MemoryPlan, Options, Outcome, PlanError, RunError, Session};

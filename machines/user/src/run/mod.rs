@@ -1,0 +1,14 @@
+//! Running a program: a machine, a kernel, the host's files, and the program in
+//! them with the identity, descriptors and limits of whoever asks.
+
+mod error;
+mod identity;
+mod memory;
+mod options;
+mod session;
+mod signals;
+
+pub use error::RunError;
+pub use memory::{MemoryPlan, PlanError};
+pub use options::{Command, Options};
+pub use session::{Outcome, Session};

@@ -1,0 +1,219 @@
+//! One machine and the program that it runs.
+
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+
+use foliant_kernel::exec::Boot;
+use foliant_kernel::fs::{OpenFile, TaskFiles};
+use foliant_kernel::{Kernel, ProgramEvent, Settings, Task, WaitStatus};
+use foliant_mm::Env;
+use foliant_phys::{BootOptions, Phys};
+use foliant_uapi::open::OpenFlags;
+use foliant_units::{Errno, PAGE_SHIFT};
+
+use super::error::RunError;
+use super::identity;
+use super::options::{Command, Options};
+use super::signals;
+use crate::host::HostError;
+use crate::hostfs::{HostFs, HostSockets};
+use crate::machine::{MachineEvent, User};
+
+/// A machine with a kernel and files, ready for a program.
+pub struct Session {
+    machine: User,
+    kernel: Arc<Kernel<User>>,
+    files: Arc<HostFs<User>>,
+    inherited: Vec<RawFd>,
+    fail_at: Option<u64>,
+}
+
+/// How a program ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// As it chose, or by a signal.
+    Ended(WaitStatus),
+    /// The host failed the machine.
+    Failed(HostError),
+}
+
+impl Outcome {
+    /// The exit status by which a shell tells of it: 128 and the signal for a
+    /// death by signal.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Ended(WaitStatus::Exited(code)) => code,
+            Self::Ended(WaitStatus::Killed(signal, _) | WaitStatus::Stopped(signal)) => {
+                128 + signal.raw() as u8
+            }
+            Self::Ended(WaitStatus::Continued) => 0,
+            Self::Failed(_) => FAILED,
+        }
+    }
+}
+
+/// Exit status where Foliant itself failed, as with `env` and `timeout`.
+const FAILED: u8 = 125;
+/// Part of RAM whose frames may hold pages of closed files.
+const KEPT_PART: u64 = 4;
+/// Tasks at once; every one needs a host thread.
+const TASKS: u64 = 4096;
+
+impl Session {
+    /// Makes a machine and boots a kernel on it. The calling thread must live
+    /// as long as the session.
+    ///
+    /// # Errors
+    /// [`RunError`].
+    pub fn new(options: Options) -> Result<Self, RunError> {
+        let inherited = inherited();
+        let machine = User::new(options.memory.end(), options.cpus)?;
+        let boot = BootOptions {
+            ram_is_zeroed: true,
+            movable: options.memory.movable(),
+            ..BootOptions::default()
+        };
+        let phys = Arc::new(Phys::boot(machine.clone(), options.memory.map(), boot)?);
+        let memory = Env::new(phys).map_err(|_| RunError::NoFrames)?;
+        let settings = Settings {
+            identity: identity::identity(),
+            randomize: options.randomize,
+            seed: options.seed,
+            hardware: identity::hardware(),
+            max_tasks: TASKS,
+        };
+        let kernel = Kernel::watched(machine.clone(), memory.clone(), settings, options.observer);
+        machine.attach(&kernel);
+        let kept = (options.memory.end() >> PAGE_SHIFT) / KEPT_PART;
+        let files = HostFs::new(memory, kept).map_err(RunError::Files)?;
+        let session = Self {
+            machine,
+            kernel,
+            files,
+            inherited,
+            fail_at: options.fail_at,
+        };
+        session.mount().map_err(RunError::Files)?;
+        Ok(session)
+    }
+
+    fn mount(&self) -> Result<(), Errno> {
+        let files = self.kernel.files();
+        files.set_root(self.files.root()?);
+        files.set_sockets(Arc::new(HostSockets::new(self.files.clone())));
+        Ok(())
+    }
+
+    /// The machine.
+    pub fn machine(&self) -> &User {
+        &self.machine
+    }
+
+    /// The kernel.
+    pub fn kernel(&self) -> &Arc<Kernel<User>> {
+        &self.kernel
+    }
+
+    /// Runs a program to its end. Signals that a terminal sends to this process
+    /// become the program's.
+    ///
+    /// # Errors
+    /// [`RunError`] if it does not even start.
+    pub fn run(&self, command: &Command) -> Result<Outcome, RunError> {
+        let signals = signals::Forwarder::new();
+        let task = self.start(command)?;
+        signals.serve(&self.kernel, &task);
+        let outcome = self.await_end();
+        self.files.sync();
+        Ok(outcome)
+    }
+
+    fn start(&self, command: &Command) -> Result<Arc<Task<User>>, RunError> {
+        let (ignored, blocked) = identity::signals();
+        let boot = Boot {
+            path: command.path.as_os_str().as_bytes().to_vec(),
+            args: command.args.iter().map(|arg| arg.as_bytes().to_vec()).collect(),
+            env: command
+                .env
+                .iter()
+                .map(|(key, value)| [key.as_bytes(), b"=", value.as_bytes()].concat())
+                .collect(),
+            files: self.task_files().map_err(RunError::Files)?,
+            creds: identity::credentials(),
+            limits: identity::limits(),
+            ignored,
+            blocked,
+            has_terminal: signals::is_in_foreground(),
+        };
+        if let Some(nth) = self.fail_at {
+            self.kernel.memory().phys().fail_at(nth);
+        }
+        Ok(self.kernel.boot(boot)?)
+    }
+
+    fn await_end(&self) -> Outcome {
+        loop {
+            match self.machine.next_event() {
+                MachineEvent::Program(ProgramEvent::Ended(status)) => return Outcome::Ended(status),
+                MachineEvent::Program(ProgramEvent::Stopped(_)) => signals::stop_like_the_program(),
+                MachineEvent::Program(ProgramEvent::Continued) => {}
+                MachineEvent::OutOfMemory(report) => {
+                    let name = String::from_utf8_lossy(&report.name);
+                    let name = name.trim_end_matches('\0');
+                    let kib = report.resident_pages << (PAGE_SHIFT - 10);
+                    eprintln!(
+                        "foliant: out of memory: process {} ({name}) is killed, it has {kib} KiB",
+                        report.pid.raw()
+                    );
+                }
+                MachineEvent::Failed(error) => return Outcome::Failed(error),
+            }
+        }
+    }
+
+    /// Working directory and descriptors as this process got them.
+    fn task_files(&self) -> Result<TaskFiles<User>, Errno> {
+        let files = TaskFiles::rooted(self.kernel.files().root(), self.files.directory(".")?);
+        for &fd in &self.inherited {
+            // SAFETY: no memory is involved.
+            let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3) };
+            if copy < 0 {
+                continue;
+            }
+            // SAFETY: the descriptor is new and nobody else's.
+            let copy = unsafe { OwnedFd::from_raw_fd(copy) };
+            let flags = rustix::fs::fcntl_getfl(&copy).map_or(OpenFlags::empty(), |flags| {
+                OpenFlags::from_bits_retain(flags.bits())
+            });
+            let open = OpenFile::new(self.files.adopt(copy)?, flags);
+            files.table().add(open, false, fd as u32, u64::MAX)?;
+        }
+        Ok(files)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.machine.close();
+    }
+}
+
+/// Descriptors that a program started by this process would get.
+fn inherited() -> Vec<RawFd> {
+    let Ok(directory) = std::fs::read_dir("/proc/self/fd") else {
+        return vec![0, 1, 2];
+    };
+    let numbers = directory
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let mut fds: Vec<RawFd> = numbers.filter(|&fd| is_inherited(fd)).collect();
+    fds.sort_unstable();
+    fds
+}
+
+fn is_inherited(fd: RawFd) -> bool {
+    // SAFETY: no memory is involved.
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+    flags >= 0 && flags & libc::FD_CLOEXEC == 0
+}
