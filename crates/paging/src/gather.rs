@@ -8,7 +8,7 @@ use crate::mutant::{Mutant, seeded};
 use crate::store::Store;
 use crate::tree::Tree;
 
-/// Separate ranges that one flush names; the rest is joined to the last one.
+/// Separate ranges that one flush names; with more, neighbours are joined.
 const RANGES: usize = 16;
 /// Runs of neighbouring frames that one flush waits for.
 const RUNS: usize = 96;
@@ -146,23 +146,41 @@ impl<'t, S: Store, F: Format> GatherOf<'t, S, F> {
         if pages.is_empty() {
             return;
         }
-        let known = &mut self.ranges[..self.range_count];
-        if let Some(last) = known.last_mut()
+        if let Some(last) = self.ranges[..self.range_count].last_mut()
             && pages.start <= last.end
             && last.start <= pages.end
         {
             *last = hull(*last, pages);
-        } else if self.range_count < RANGES {
-            self.ranges[self.range_count] = pages;
-            self.range_count += 1;
-        } else if let Some(last) = known.last_mut() {
-            // Too much is right, too little never.
-            *last = hull(*last, pages);
+            return;
         }
+        if self.range_count == RANGES {
+            self.join_nearest();
+        }
+        self.ranges[self.range_count] = pages;
+        self.range_count += 1;
+    }
+
+    /// Makes room by closing the smallest gap between two ranges that were
+    /// added one after the other. Too much is right, too little never.
+    fn join_nearest(&mut self) {
+        let gap = |pair: &[VpnRange]| {
+            let joined = hull(pair[0], pair[1]);
+            joined.len().saturating_sub(pair[0].len() + pair[1].len())
+        };
+        let nearest = self
+            .ranges
+            .windows(2)
+            .enumerate()
+            .min_by_key(|(_, pair)| gap(pair));
+        let at = nearest.map_or(0, |(at, _)| at);
+        self.ranges[at] = hull(self.ranges[at], self.ranges[at + 1]);
+        self.ranges.copy_within(at + 2.., at + 1);
+        self.range_count -= 1;
     }
 
     fn retire_tables(&mut self) {
         if self.table_count != 0 {
+            self.tree.store.enter();
             let mut limbo = self.tree.limbo.lock();
             let stamp = self.tree.epoch.stamp();
             for &table in &self.tables[..self.table_count] {
@@ -170,6 +188,7 @@ impl<'t, S: Store, F: Format> GatherOf<'t, S, F> {
             }
             self.table_count = 0;
             drop(limbo);
+            self.tree.store.leave();
             self.tree.collect();
         }
     }

@@ -63,6 +63,8 @@ pub(crate) struct ModelStore {
     credit: AtomicU32,
     pub(crate) flushes: SpinLock<Vec<Flushed>>,
     pub(crate) put: SpinLock<Vec<Pfn>>,
+    /// How many flushes there had been when each frame was put.
+    pub(crate) put_after: SpinLock<Vec<usize>>,
 }
 
 impl ModelStore {
@@ -81,11 +83,13 @@ impl ModelStore {
             credit: AtomicU32::new(u32::MAX),
             flushes: SpinLock::new(Vec::new()),
             put: SpinLock::new(Vec::new()),
+            put_after: SpinLock::new(Vec::new()),
         };
         store.tables[0].in_use.store(1, Ordering::Relaxed);
         store
     }
 
+    #[cfg_attr(loom, expect(dead_code, reason = "the models have memory enough"))]
     /// Lets `credit` more allocations succeed.
     pub(crate) fn set_credit(&self, credit: u32) {
         self.credit.store(credit, Ordering::Relaxed);
@@ -187,7 +191,9 @@ impl Store for ModelStore {
     }
 
     fn put_frame(&self, frame: Pfn) {
+        let flushes = self.flushes.lock().len();
         self.put.lock().push(frame);
+        self.put_after.lock().push(flushes);
     }
 
     fn flush(&self, what: Flush<'_>) {

@@ -237,3 +237,51 @@ fn loom_two_who_unmap_free_each_table_once() {
         clean(&tables);
     });
 }
+
+#[test]
+fn loom_a_frame_is_put_after_its_flush() {
+    holds_but_not_with(&[Mutant::PutBeforeFlush], || {
+        let tables = tables();
+        map(&tables, 0, pte(0x10));
+        let other = tables.clone();
+        both(
+            move || {
+                other.get(Vpn::ZERO);
+            },
+            || unmap(&tables, 0),
+        );
+        assert_eq!(*tables.store().put_after.lock(), [1]);
+    });
+}
+
+#[test]
+fn loom_a_store_during_a_split_is_not_forgotten() {
+    holds_but_not_with(&[Mutant::SplitByStore], || {
+        let tables = tables();
+        let large = Pte::new(Pfn::new(0x10), RW | PteFlags::LARGE);
+        let mut guard = tables
+            .lock_level(Vpn::ZERO, Level::PMD, Missing::Allocate)
+            .unwrap()
+            .unwrap();
+        guard.set(Vpn::ZERO, large);
+        let table = guard.table();
+        drop(guard);
+        let other = tables.clone();
+        both(
+            move || {
+                // A CPU stores through the large mapping, if it still is one.
+                let words = other.store().words(table);
+                let stored = words.compare_exchange(0, large.raw(), large.touched(true).raw());
+                let part = other.get(Vpn::ZERO);
+                assert!(stored.is_err() || part.is_dirty());
+            },
+            || {
+                let mut gather = GatherOf::new(&tables);
+                tables.split(Vpn::ZERO, Level::PMD, &mut gather).unwrap();
+                gather.finish();
+            },
+        );
+        assert_eq!(tables.get(Vpn::new(1)).frame(), Pfn::new(0x11));
+        clean(&tables);
+    });
+}

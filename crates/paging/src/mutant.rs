@@ -26,6 +26,8 @@ pub(crate) enum Mutant {
     UnpinRelaxed,
     /// An entry is changed by reading and storing.
     UpdateByStore,
+    /// A large mapping is split as it was when first looked at.
+    SplitByStore,
     /// The frames are given back before the flush.
     PutBeforeFlush,
 }

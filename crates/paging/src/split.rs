@@ -7,6 +7,7 @@ use foliant_units::Vpn;
 
 use crate::descend::Missing;
 use crate::gather::GatherOf;
+use crate::mutant::{Mutant, seeded};
 use crate::store::{Header, Store, Words};
 use crate::tree::Tree;
 
@@ -53,6 +54,10 @@ impl<S: Store, F: Format> Tree<S, F> {
                 words.store_plain(index, part.raw());
             }
             // The hardware may have used or dirtied the mapping meanwhile.
+            if seeded(Mutant::SplitByStore) {
+                guard.replace(page, link);
+                break;
+            }
             match guard.compare_exchange(page, large, link) {
                 Ok(()) => break,
                 Err(seen) => large = seen,

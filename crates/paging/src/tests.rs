@@ -318,6 +318,24 @@ fn a_failing_split_changes_nothing() {
 }
 
 #[test]
+fn many_ranges_are_joined_where_the_gap_is_smallest() {
+    let tree = tree(16);
+    let mut gather = GatherOf::new(&tree);
+    for nth in 0..16 {
+        gather.removed(pages(nth * 100, nth * 100 + 10));
+    }
+    gather.removed(pages(1520, 1530));
+    gather.removed(pages(5000, 5001));
+    gather.finish();
+    let flushes = tree.store().flushes.lock();
+    let ranges = &flushes[0].ranges;
+    assert_eq!(ranges.len(), 16);
+    assert!(ranges.contains(&pages(1500, 1530)) && ranges.contains(&pages(5000, 5001)));
+    let joined = [pages(0, 110), pages(200, 210)];
+    assert_eq!(ranges[..2], joined);
+}
+
+#[test]
 fn a_full_gather_pays_and_goes_on() {
     let tree = tree(16);
     for page in 0..512 {

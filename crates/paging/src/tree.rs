@@ -91,14 +91,16 @@ impl<S: Store, F: Format> Tree<S, F> {
 
     /// Frees the unlinked tables that no descent can see any more.
     pub fn collect(&self) {
+        self.store.enter();
         let mut limbo = self.limbo.lock();
-        if limbo.waiting() == 0 {
-            return;
+        if limbo.waiting() != 0 {
+            // Two steps at once where nobody is descending.
+            self.epoch.advance();
+            let now = self.epoch.advance();
+            limbo.collect(&self.store, now);
         }
-        // Two steps at once where nobody is descending.
-        self.epoch.advance();
-        let now = self.epoch.advance();
-        limbo.collect(&self.store, now);
+        drop(limbo);
+        self.store.leave();
     }
 
     /// Waits a while for descents to end, so that unlinked tables are freed.
