@@ -9,6 +9,15 @@ use crate::op::{
     AREA, AREA_BYTES, Behind, ELSEWHERE, FILE_PAGES, FIRST_PAGE, Observed, Op, Page, SEEN_PAGES, Shown,
 };
 
+/// Whether the running kernel is one whose behaviour Foliant copies: 6.18 or newer.
+pub fn is_reference() -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers = release
+        .split(['.', '-'])
+        .map_while(|part| part.trim().parse::<u32>().ok());
+    (numbers.next(), numbers.next()) >= (Some(6), Some(18))
+}
+
 /// Bytes for the texts of one sequence.
 const ARENA: usize = 64 << 20;
 

@@ -271,7 +271,7 @@ impl<B: Backing, W: PageWork<B>> Change<'_, B, W> {
 }
 
 /// What `mprotect` may turn on in an ordinary mapping.
-const MAY_ALL: VmFlags = VmFlags::MAYREAD.union(VmFlags::MAYWRITE).union(VmFlags::MAYEXEC);
+pub(super) const MAY_ALL: VmFlags = VmFlags::MAYREAD.union(VmFlags::MAYWRITE).union(VmFlags::MAYEXEC);
 
 /// What is never locked, whatever is asked.
 pub(super) const UNLOCKABLE: VmFlags = VmFlags::SPECIAL.union(VmFlags::HUGETLB).union(VmFlags::DROPPABLE);

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use foliant_units::{Errno, PAGE_MASK, PAGE_SHIFT, VirtAddr, VirtRange};
 
-use super::map::Mapped;
+use super::map::{MAY_ALL, Mapped};
 use crate::flags::VmFlags;
 use crate::map::Change;
 use crate::vma::Backing;
@@ -43,7 +43,6 @@ impl<B: Backing, W: PageWork<B>> Change<'_, B, W> {
             .filter(|first| first.is_shared())
             .ok_or(Errno::INVAL)?
             .clone();
-        let alike = |flags: VmFlags| flags - VmFlags::LOCKED_MASK;
         let mut end = pages.start;
         for part in &parts {
             let same = part.source.same(&first.source) && part.flags == first.flags;
@@ -55,7 +54,9 @@ impl<B: Backing, W: PageWork<B>> Change<'_, B, W> {
         if end < pages.end {
             return Err(Errno::INVAL);
         }
-        let kept = alike(first.flags) | (first.flags & VmFlags::LOCKED);
+        // A new mapping with the old rights: advice and the like are forgotten.
+        let rights = first.flags & (VmFlags::ACCESS | VmFlags::LOCKED);
+        let kept = rights | self.book.future | MAY_ALL | VmFlags::SHARED | VmFlags::MAYSHARE;
         self.replace(pages, kept, pgoff, first.source.clone())?;
         Ok(Mapped {
             range,
