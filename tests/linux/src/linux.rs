@@ -150,7 +150,12 @@ impl Linux {
             if got <= 0 {
                 break;
             }
+            // SAFETY: the kernel wrote these bytes.
+            let part = unsafe { core::slice::from_raw_parts(self.arena.add(end), got as usize) };
             end += got as usize;
+            if is_past_area(part) {
+                break;
+            }
         }
         // SAFETY: closes what was opened above.
         unsafe { libc::close(fd) };
@@ -209,6 +214,17 @@ impl Drop for Linux {
         // SAFETY: made by `new`, and nobody uses it any more.
         unsafe { libc::munmap(self.arena.cast(), ARENA) };
     }
+}
+
+/// Whether a VMA above the area begins in this part of `smaps`. Allocates nothing.
+fn is_past_area(text: &[u8]) -> bool {
+    text.split(|byte| *byte == b'\n').any(|line| {
+        let digits = line.iter().map_while(|byte| (*byte as char).to_digit(16));
+        let (start, count) = digits.fold((0, 0), |(start, count), digit| {
+            (start << 4 | u64::from(digit), count + 1)
+        });
+        count >= 8 && line.get(count) == Some(&b'-') && start >= AREA.raw() + AREA_BYTES
+    })
 }
 
 /// A private mapping that code or a stack is in, from a line of `maps`.
