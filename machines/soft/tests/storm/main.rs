@@ -6,6 +6,7 @@
 //! is lost.
 #![allow(clippy::unwrap_used)]
 
+mod files;
 mod model;
 mod program;
 mod world;
@@ -91,13 +92,15 @@ fn is_noticed(forget: Forget) -> bool {
 
 #[test]
 fn losing_the_flushes_of_any_one_call_is_noticed() {
-    let calls: [(Doing, Forget); 7] = [
+    let calls: [(Doing, Forget); 9] = [
         (Doing::Mapping, Forget::When(|_| doing() == Doing::Mapping)),
         (Doing::Unmapping, Forget::When(|_| doing() == Doing::Unmapping)),
         (Doing::Protecting, Forget::When(|_| doing() == Doing::Protecting)),
         (Doing::Discarding, Forget::When(|_| doing() == Doing::Discarding)),
         (Doing::Moving, Forget::When(|_| doing() == Doing::Moving)),
         (Doing::Forking, Forget::When(|_| doing() == Doing::Forking)),
+        (Doing::Resizing, Forget::When(|_| doing() == Doing::Resizing)),
+        (Doing::Syncing, Forget::When(|_| doing() == Doing::Syncing)),
         (Doing::Storing, Forget::When(|_| doing() == Doing::Storing)),
     ];
     for (call, forget) in calls {

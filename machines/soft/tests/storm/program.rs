@@ -31,6 +31,8 @@ pub(crate) enum Doing {
     Moving,
     Forking,
     Storing,
+    Resizing,
+    Syncing,
 }
 
 std::thread_local! {
@@ -41,7 +43,7 @@ pub(crate) fn doing() -> Doing {
     DOING.get()
 }
 
-fn during<R>(what: Doing, work: impl FnOnce() -> R) -> R {
+pub(crate) fn during<R>(what: Doing, work: impl FnOnce() -> R) -> R {
     DOING.set(what);
     let result = work();
     DOING.set(Doing::Nothing);
@@ -49,7 +51,7 @@ fn during<R>(what: Doing, work: impl FnOnce() -> R) -> R {
 }
 
 /// Whether something failed for lack of memory only.
-trait Scarce {
+pub(crate) trait Scarce {
     fn is_scarce(&self) -> bool;
 }
 
@@ -67,7 +69,7 @@ impl Scarce for Trap<FaultError> {
 
 /// Does it again while it fails for lack of memory: a failure must change
 /// nothing, so that it can be done again.
-fn persist<T, E: Scarce>(mut work: impl FnMut() -> Result<T, E>) -> Result<T, E> {
+pub(crate) fn persist<T, E: Scarce>(mut work: impl FnMut() -> Result<T, E>) -> Result<T, E> {
     for _ in 0..1000 {
         match work() {
             Err(why) if why.is_scarce() => {}
@@ -77,7 +79,7 @@ fn persist<T, E: Scarce>(mut work: impl FnMut() -> Result<T, E>) -> Result<T, E>
     work()
 }
 
-type Outcome = Result<(), String>;
+pub(crate) type Outcome = Result<(), String>;
 type Access<T> = Result<T, Trap<FaultError>>;
 
 /// Numbers that look random.
@@ -92,7 +94,7 @@ impl Numbers {
         self.0 >> 33
     }
 
-    fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         self.next() as usize % end
     }
 
@@ -108,9 +110,9 @@ impl Numbers {
 
 /// One CPU's part: its region is its own to change.
 pub(crate) struct Program<'w> {
-    world: &'w World,
-    me: usize,
-    numbers: Numbers,
+    pub(crate) world: &'w World,
+    pub(crate) me: usize,
+    pub(crate) numbers: Numbers,
     stores: u64,
 }
 
@@ -145,7 +147,7 @@ impl<'w> Program<'w> {
         if self.world.scarce && self.numbers.below(4) == 0 {
             self.world.phys.fail_at(1 + self.numbers.below(4) as u64);
         }
-        match self.numbers.below(64) {
+        match self.numbers.below(80) {
             0..4 => self.map(),
             4..7 => self.unmap(),
             7..13 => self.protect(),
@@ -156,7 +158,8 @@ impl<'w> Program<'w> {
             40..44 => self.count(running),
             44..51 => self.load(running),
             51 => self.come_and_go(running),
-            _ => self.peek(running),
+            52..64 => self.peek(running),
+            _ => self.use_file(running),
         }
     }
 
@@ -339,6 +342,7 @@ impl<'w> Program<'w> {
             }
         }
         self.count(&running)?;
+        self.peek_at_file(&running)?;
         drop(running);
         drop(space);
         if self.numbers.below(3) != 0 {
@@ -347,7 +351,7 @@ impl<'w> Program<'w> {
         Ok(())
     }
 
-    fn fresh_value(&mut self) -> u64 {
+    pub(crate) fn fresh_value(&mut self) -> u64 {
         self.stores += 1;
         (self.me as u64) << 52 | self.stores & ((1 << 52) - 1)
     }
@@ -357,10 +361,10 @@ fn bytes(pages: &Range<usize>) -> u64 {
     (pages.len() * PAGE_SIZE) as u64
 }
 
-fn check_load(found: Access<u64>, expected: Expected) -> Outcome {
+pub(crate) fn check_load(found: Access<u64>, expected: Expected) -> Outcome {
     let found = match found {
         Ok(value) => Some(value),
-        Err(Trap::Refused(_, FaultError::Segv(_))) => None,
+        Err(Trap::Refused(_, FaultError::Segv(_) | FaultError::Bus)) => None,
         Err(other) => return Err(format!("{other:?}")),
     };
     if expected.allows_read(found) {
@@ -370,10 +374,10 @@ fn check_load(found: Access<u64>, expected: Expected) -> Outcome {
     }
 }
 
-fn check_store(done: Access<()>, expected: Expected) -> Outcome {
+pub(crate) fn check_store(done: Access<()>, expected: Expected) -> Outcome {
     match done {
         Ok(()) if expected.is_writable() => Ok(()),
-        Err(Trap::Refused(_, FaultError::Segv(_))) if !expected.is_writable() => Ok(()),
+        Err(Trap::Refused(_, FaultError::Segv(_) | FaultError::Bus)) if !expected.is_writable() => Ok(()),
         other => Err(format!("{other:?} where {expected:x?} was expected")),
     }
 }

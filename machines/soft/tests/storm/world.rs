@@ -10,6 +10,7 @@ use foliant_soft::{Forget, SoftConfig, SoftMachine};
 use foliant_uapi::{MapFlags, Prot};
 use foliant_units::{PAGE_SIZE, VirtAddr, Vpn};
 
+use crate::files::File;
 use crate::model::{Expected, Region, Rights};
 
 /// Pages of a region. Regions lie side by side, so that leaf tables are shared.
@@ -34,6 +35,7 @@ pub(crate) struct Child {
 pub(crate) struct World {
     pub(crate) space: Arc<Soft>,
     pub(crate) regions: Vec<Region>,
+    pub(crate) files: Vec<File>,
     pub(crate) children: Mutex<Vec<Child>>,
     /// How often each shared page was counted up.
     pub(crate) counted: Vec<AtomicU64>,
@@ -93,9 +95,13 @@ impl World {
         let space = Space::new(&env, layout, Limits::default()).unwrap();
         let shared = map_request(Vpn::new(SHARED), SHARED_PAGES, Prot::READ_WRITE, MapFlags::SHARED);
         space.mmap(&shared).unwrap();
+        let files = (0..cpus as usize)
+            .map(|cpu| File::new(&env, &space, cpu))
+            .collect();
         machine.forget(forget);
         Self {
             space,
+            files,
             regions: (0..cpus).map(|_| Region::new(REGION)).collect(),
             children: Mutex::default(),
             counted: (0..SHARED_PAGES).map(|_| AtomicU64::new(0)).collect(),
@@ -148,8 +154,10 @@ impl World {
             children,
             phys,
             machine,
+            files,
             ..
         } = self;
+        drop(files);
         drop(children);
         drop(space);
         let mut violations = Vec::new();
