@@ -37,7 +37,8 @@ pub(crate) struct Request {
     pub(crate) set_tid: Option<Pid>,
 }
 
-const NAMESPACES: CloneFlags = CloneFlags::NEWNS
+/// What a process can have a view of its own of; not here.
+pub(crate) const NAMESPACES: CloneFlags = CloneFlags::NEWNS
     .union(CloneFlags::NEWCGROUP)
     .union(CloneFlags::NEWUTS)
     .union(CloneFlags::NEWIPC)

@@ -16,7 +16,7 @@ pub struct Credentials {
     pub caps: Capabilities,
     /// `PR_SET_SECUREBITS`.
     pub secure_bits: u32,
-    /// `PR_SET_KEEPCAPS` is part of the secure bits; this is `NO_NEW_PRIVS`.
+    /// `PR_SET_NO_NEW_PRIVS`.
     pub no_new_privs: bool,
 }
 

@@ -37,6 +37,7 @@ mod observe;
 mod oom;
 pub mod park;
 pub mod pid;
+pub mod pidfd;
 pub mod pipe;
 mod process;
 pub mod procfs;

@@ -2,11 +2,12 @@
 
 use foliant_uapi::Sysno;
 use foliant_uapi::clone::{CloneArgs, CloneFlags};
+use foliant_uapi::open::OpenFlags;
 use foliant_uapi::signal::Signal;
 use foliant_units::{Errno, VirtAddr};
 
 use super::{Answer, Ctx, Fail, Handler};
-use crate::clone::{Request, clone, wait_for_vfork};
+use crate::clone::{NAMESPACES, Request, clone, wait_for_vfork};
 use crate::exit;
 use crate::machine::UserMachine;
 use crate::pid::{PID_MAX, Pid};
@@ -21,12 +22,27 @@ pub(super) fn handler<M: UserMachine>(nr: Sysno) -> Option<Handler<M>> {
         Sysno::EXIT => sys_exit,
         Sysno::EXIT_GROUP => exit_group,
         Sysno::SET_TID_ADDRESS => set_tid_address,
+        Sysno::UNSHARE => unshare,
+        Sysno::SETNS => |_| Err(Fail::Errno(Errno::PERM)),
         _ => return None,
     })
 }
 
 fn run<M: UserMachine>(ctx: &mut Ctx<'_, M>, request: &Request) -> Answer<M> {
+    run_with_pidfd(ctx, request, None)
+}
+
+/// Makes the task, and stores a descriptor for it at `pidfd`.
+fn run_with_pidfd<M: UserMachine>(ctx: &mut Ctx<'_, M>, request: &Request, pidfd: Option<u64>) -> Answer<M> {
+    if let Some(at) = pidfd {
+        // Checked first: a child must not run and its number be lost.
+        ctx.write(at, &-1i32)?;
+    }
     let child = clone(ctx, request)?;
+    if let Some(at) = pidfd {
+        let fd = super::pidfd::install(ctx, child.process(), OpenFlags::empty())?;
+        ctx.write(at, &(fd as i32))?;
+    }
     let tid = child.tid();
     let vfork = child.vfork.lock().clone();
     drop(child);
@@ -63,22 +79,21 @@ fn sys_clone<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
     let [word, stack, parent_tid, child_tid, tls, _] = ctx.args;
     // The top half is no flag of this call.
     let flags = CloneFlags::from_bits_retain(word & 0xffff_ff00);
-    if flags.contains(CloneFlags::PIDFD) {
+    let pidfd = flags.contains(CloneFlags::PIDFD);
+    let clashes = CloneFlags::PARENT_SETTID | CloneFlags::DETACHED | CloneFlags::THREAD;
+    if pidfd && flags.intersects(clashes) {
         return Err(Fail::Errno(Errno::INVAL));
     }
-    let exit_signal = Signal::from_raw((word & 0xff) as i32);
-    run(
-        ctx,
-        &Request {
-            flags,
-            exit_signal,
-            stack,
-            parent_tid,
-            child_tid,
-            tls,
-            set_tid: None,
-        },
-    )
+    let request = Request {
+        flags,
+        exit_signal: Signal::from_raw((word & 0xff) as i32),
+        stack,
+        parent_tid,
+        child_tid,
+        tls,
+        set_tid: None,
+    };
+    run_with_pidfd(ctx, &request, pidfd.then_some(parent_tid))
 }
 
 /// `clone3(args, size)`
@@ -96,8 +111,8 @@ fn sys_clone3<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
     if related && args.exit_signal != 0 {
         return Err(Fail::Errno(Errno::INVAL));
     }
-    if flags.contains(CloneFlags::PIDFD) {
-        // A descriptor for a process needs what is not there yet.
+    let pidfd = flags.contains(CloneFlags::PIDFD);
+    if pidfd && flags.contains(CloneFlags::THREAD) {
         return Err(Fail::Errno(Errno::INVAL));
     }
     let request = Request {
@@ -109,7 +124,7 @@ fn sys_clone3<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
         tls: args.tls,
         set_tid: wanted_tid(ctx, &args)?,
     };
-    run(ctx, &request)
+    run_with_pidfd(ctx, &request, pidfd.then_some(args.pidfd))
 }
 
 /// Reads a structure whose size the caller tells: older ones are shorter, and
@@ -161,4 +176,27 @@ fn set_tid_address<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
     let at = Some(ctx.args[0]).filter(|at| *at != 0).map(VirtAddr::new);
     ctx.task.words.lock().clear_child_tid = at;
     Ok(ctx.task.tid().raw() as u64)
+}
+
+/// `unshare(flags)`: what tasks share can be taken apart; namespaces cannot.
+fn unshare<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
+    let flags = CloneFlags::from_bits_retain(ctx.args[0]);
+    let own = CloneFlags::FILES | CloneFlags::FS | CloneFlags::SYSVSEM;
+    let alone = CloneFlags::THREAD | CloneFlags::SIGHAND | CloneFlags::VM;
+    if !(own | alone | NAMESPACES).contains(flags) {
+        return Err(Fail::Errno(Errno::INVAL));
+    }
+    if flags.intersects(NAMESPACES) {
+        return Err(Fail::Errno(Errno::PERM));
+    }
+    if flags.intersects(alone) && ctx.task.process().tasks().len() > 1 {
+        return Err(Fail::Errno(Errno::INVAL));
+    }
+    if flags.contains(CloneFlags::FILES) {
+        ctx.task.files().unshare_table();
+    }
+    if flags.contains(CloneFlags::FS) {
+        ctx.task.files().unshare_context();
+    }
+    Ok(0)
 }

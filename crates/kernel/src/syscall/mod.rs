@@ -18,6 +18,7 @@ mod kill;
 mod limits;
 mod map_file;
 mod memory;
+mod pidfd;
 mod prctl;
 mod sched;
 mod signal;

@@ -201,12 +201,18 @@ fn arch_prctl<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
     Ok(0)
 }
 
+/// `personality` bit: what may be read may be executed.
+const READ_IMPLIES_EXEC: u32 = 0x0040_0000;
+
 /// `personality(bits)`: answers the old ones.
 fn personality<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
     let process = ctx.task.process();
     let old = process.personality();
     if ctx.uint(0) != u32::MAX {
         process.personality.store(ctx.uint(0), Ordering::Relaxed);
+        let implied = ctx.uint(0) & READ_IMPLIES_EXEC != 0;
+        ctx.space()?
+            .set_layout(|layout| layout.read_implies_exec = implied);
     }
     Ok(u64::from(old))
 }

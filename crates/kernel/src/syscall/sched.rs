@@ -26,6 +26,9 @@ pub(super) fn handler<M: UserMachine>(nr: Sysno) -> Option<Handler<M>> {
         Sysno::SCHED_GETPARAM => sched_getparam,
         Sysno::SCHED_SETPARAM => sched_setparam,
         Sysno::SCHED_GETATTR => sched_getattr,
+        Sysno::SCHED_SETATTR => sched_setattr,
+        Sysno::IOPRIO_GET => |_| Ok(0),
+        Sysno::IOPRIO_SET => |_| Ok(0),
         Sysno::SCHED_GET_PRIORITY_MAX => |ctx| priority_range(ctx).map(|range| range.1),
         Sysno::SCHED_GET_PRIORITY_MIN => |ctx| priority_range(ctx).map(|range| range.0),
         Sysno::SCHED_RR_GET_INTERVAL => sched_rr_get_interval,
@@ -144,6 +147,22 @@ fn sched_getattr<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
     };
     use foliant_uapi::IntoBytes;
     ctx.write_bytes(ctx.args[1], &attr.as_bytes()[..size])?;
+    Ok(0)
+}
+
+/// `sched_setattr(pid, attr, flags)`
+fn sched_setattr<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
+    let size: u32 = ctx.read(ctx.args[1])?;
+    let size = if size == 0 { 48 } else { size as usize };
+    if !(48..=4096).contains(&size) || ctx.args[2] != 0 {
+        return Err(Fail::Errno(Errno::INVAL));
+    }
+    let attr: SchedAttr = super::ctx::read_sized(ctx, ctx.args[1], size)?;
+    set_policy(ctx, Some(attr.policy), attr.priority as i32)?;
+    let task = target(ctx)?;
+    let mut sched = task.sched.lock();
+    sched.reset_on_fork = attr.flags & 1 != 0;
+    sched.nice = attr.nice.clamp(-20, 19);
     Ok(0)
 }
 

@@ -22,6 +22,7 @@ pub fn handler<M: UserMachine>(nr: u64) -> Option<Handler<M>> {
         .or_else(|| super::wait::handler(nr))
         .or_else(|| super::groups::handler(nr))
         .or_else(|| super::kill::handler(nr))
+        .or_else(|| super::pidfd::handler(nr))
         .or_else(|| super::ids::handler(nr))
         .or_else(|| super::limits::handler(nr))
         .or_else(|| super::prctl::handler(nr))

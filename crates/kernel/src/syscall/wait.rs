@@ -79,7 +79,7 @@ fn waitid<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
         WaitIdType::Pgid if id == 0 => Whom::Group(own_group(ctx)),
         WaitIdType::Pgid if id > 0 => Whom::Group(Pid::new(id)),
         WaitIdType::Pid | WaitIdType::Pgid => return Err(Fail::Errno(Errno::INVAL)),
-        WaitIdType::PidFd => return Err(Fail::Errno(Errno::BADF)),
+        WaitIdType::PidFd => Whom::Child(super::pidfd::process_of(ctx, id)?.id()),
     };
     let found = find(ctx, whom, options)?;
     let mut info = SigInfo::default();
