@@ -9,7 +9,10 @@ use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use foliant_units::PAGE_SIZE;
+use foliant_platform::Platform;
+use foliant_units::{PAGE_SIZE, Pfn};
+
+use crate::phys::{Phys, not_ram};
 
 /// 64-bit words in a frame.
 pub const WORDS: usize = PAGE_SIZE / 8;
@@ -27,11 +30,32 @@ unsafe impl Send for Content<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for Content<'_> {}
 
+impl<P: Platform> Phys<P> {
+    /// The bytes of a frame. A number that is not a frame's is a bug of the
+    /// caller, and panics; see [`find_content`](Phys::find_content).
+    pub fn content(&self, pfn: Pfn) -> Content<'_> {
+        match self.find_content(pfn) {
+            Some(content) => content,
+            None => not_ram(pfn),
+        }
+    }
+
+    /// The bytes of a frame, if there is one of this number.
+    pub fn find_content(&self, pfn: Pfn) -> Option<Content<'_>> {
+        if !self.is_ram(pfn) || self.present.is_table(pfn) {
+            return None;
+        }
+        // SAFETY: the frame is RAM, and none of those that this crate keeps its
+        // own tables in; so it is valid and nobody makes references to it.
+        Some(unsafe { Content::new(self.platform.ram(pfn.base())) })
+    }
+}
+
 impl<'a> Content<'a> {
     /// # Safety
     /// For all of `'a`, `base` is the page-aligned start of a frame of RAM
     /// that is accessed only through `Content` or by the machine.
-    pub(crate) unsafe fn new(base: NonNull<u8>) -> Self {
+    unsafe fn new(base: NonNull<u8>) -> Self {
         Self {
             base,
             ram: PhantomData,

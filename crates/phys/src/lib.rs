@@ -22,7 +22,7 @@
 //! in the line of its block, in one CPU's ring, part of a folio with
 //! references, or reserved ([`Phys::audit`] checks). Nothing in this crate
 //! sleeps, except in the [`Reclaimer`] that was handed in. `unsafe` is in
-//! `ram.rs`, `content.rs` and the two calls that found them.
+//! `ram.rs`, `content.rs` and `boot/tables.rs` (and in the models' `world.rs`).
 #![no_std]
 
 extern crate alloc as std_alloc;

@@ -10,7 +10,6 @@ use foliant_units::{Order, Pfn};
 use crate::alloc::{Blocks, Counters, Cpus, Event, Injector, block_of};
 use crate::audit::Violation;
 use crate::boot::{NodeId, OnViolation, Poison};
-use crate::content::Content;
 use crate::frame::Frame;
 use crate::present::Present;
 use crate::reclaim::Reclaimer;
@@ -72,25 +71,6 @@ impl<P: Platform> Phys<P> {
             Some(tag) => tag.is_gapless() || self.present.contains(pfn),
             None => false,
         }
-    }
-
-    /// The bytes of a frame. A number that is not a frame's is a bug of the
-    /// caller, and panics; see [`find_content`](Phys::find_content).
-    pub fn content(&self, pfn: Pfn) -> Content<'_> {
-        match self.find_content(pfn) {
-            Some(content) => content,
-            None => not_ram(pfn),
-        }
-    }
-
-    /// The bytes of a frame, if there is one of this number.
-    pub fn find_content(&self, pfn: Pfn) -> Option<Content<'_>> {
-        if !self.is_ram(pfn) || self.is_own_table(pfn) {
-            return None;
-        }
-        // SAFETY: the frame is RAM, and none of those that this crate keeps its
-        // own tables in; so it is valid and nobody makes references to it.
-        Some(unsafe { Content::new(self.platform.ram(pfn.base())) })
     }
 
     /// Takes over a reference that [`Frame::into_pfn`] or [`Frame::split`]
@@ -193,10 +173,6 @@ impl<P: Platform> Phys<P> {
         let found = self.zones.iter().find(|(_, other)| core::ptr::eq(*other, zone));
         found.map_or(ZoneId(0), |(id, _)| id)
     }
-
-    fn is_own_table(&self, pfn: Pfn) -> bool {
-        self.present.is_table(pfn)
-    }
 }
 
 impl<P: Platform> fmt::Debug for Phys<P> {
@@ -208,6 +184,6 @@ impl<P: Platform> fmt::Debug for Phys<P> {
 }
 
 #[cold]
-fn not_ram(pfn: Pfn) -> ! {
+pub(crate) fn not_ram(pfn: Pfn) -> ! {
     panic!("{pfn:?} is not a frame of this machine")
 }

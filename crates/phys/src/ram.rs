@@ -15,6 +15,22 @@ use foliant_units::PhysRange;
 /// does nothing.
 pub(crate) unsafe trait Blank: Default + Sync {}
 
+// SAFETY: atomics all through, whose zero is their default,
+// and no destructor (loom's own atomics are never cleared, see `Table::new`).
+unsafe impl Blank for crate::record::FrameRecord {}
+// SAFETY: as above.
+unsafe impl Blank for crate::record::SectionStart {}
+// SAFETY: as above.
+unsafe impl Blank for crate::alloc::Line {}
+// SAFETY: as above.
+unsafe impl Blank for crate::alloc::Tag {}
+// SAFETY: as above.
+unsafe impl Blank for crate::alloc::HintWord {}
+// SAFETY: as above.
+unsafe impl Blank for crate::alloc::CpuArea {}
+// SAFETY: as above.
+unsafe impl Blank for crate::alloc::RingSet {}
+
 /// What [`Table::new`] finds in its range.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Found {

@@ -6,7 +6,7 @@ use foliant_platform::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering}
 use super::events::Counters;
 use super::ring::{RING_CLASSES, Ring};
 use crate::mutant::{Mutant, is_on, ordering};
-use crate::ram::{Blank, Table};
+use crate::ram::Table;
 use crate::zone::ZoneId;
 
 /// The state of one CPU.
@@ -32,11 +32,6 @@ pub(crate) struct RingSet {
     /// Rings by mobility and class.
     pub(crate) rings: [[Ring; RING_CLASSES]; 3],
 }
-
-// SAFETY: atomics whose zero is their default; no destructor.
-unsafe impl Blank for CpuArea {}
-// SAFETY: as above.
-unsafe impl Blank for RingSet {}
 
 /// All CPUs.
 #[derive(Debug)]

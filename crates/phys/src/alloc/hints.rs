@@ -6,7 +6,7 @@ use foliant_platform::sync::atomic::{AtomicU64, Ordering};
 
 use super::request::Mobility;
 use super::tag::Level;
-use crate::ram::{Blank, Table};
+use crate::ram::Table;
 use crate::zone::Zone;
 
 /// How many maps there are: four levels for each mobility, and one of whole blocks.
@@ -15,9 +15,6 @@ pub(crate) const HINT_MAPS: usize = 13;
 /// One word of a map: 64 blocks.
 #[derive(Debug, Default)]
 pub(crate) struct HintWord(AtomicU64);
-
-// SAFETY: an atomic whose zero is its default; no destructor.
-unsafe impl Blank for HintWord {}
 
 /// Which map a block of this mobility and level stands in.
 pub(crate) fn map_of(mobility: Mobility, level: Level) -> Option<usize> {

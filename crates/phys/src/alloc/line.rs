@@ -4,7 +4,6 @@ use foliant_platform::sync::atomic::{AtomicU64, Ordering};
 use foliant_units::Order;
 
 use crate::mutant::{Mutant, is_on, ordering};
-use crate::ram::Blank;
 
 /// Frames in a block (a pageblock): 2 MiB.
 pub(crate) const BLOCK: usize = 512;
@@ -25,9 +24,6 @@ pub(crate) struct Line([AtomicU64; WORDS]);
 
 #[cfg(not(loom))]
 const _: () = assert!(size_of::<Line>() == 64, "one cache line per block");
-
-// SAFETY: atomics whose zero is their default; no destructor.
-unsafe impl Blank for Line {}
 
 /// A frame was free already when it was freed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

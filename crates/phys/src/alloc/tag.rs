@@ -5,7 +5,6 @@ use foliant_platform::sync::relax;
 
 use super::request::Mobility;
 use crate::mutant::{Mutant, is_on, ordering};
-use crate::ram::Blank;
 use crate::zone::ZoneId;
 
 const CLAIMED: u32 = 1 << 0;
@@ -70,9 +69,6 @@ impl Level {
 /// one in the allocator. Whoever finds it taken goes to another block.
 #[derive(Debug, Default)]
 pub(crate) struct Tag(AtomicU32);
-
-// SAFETY: an atomic whose zero is its default; no destructor.
-unsafe impl Blank for Tag {}
 
 /// The right to clear bits in the block's line.
 #[derive(Debug)]

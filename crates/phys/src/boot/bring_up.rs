@@ -7,7 +7,7 @@ use foliant_units::{Order, PAGE_SIZE, Pfn, PfnRange, PhysAddr, PhysRange};
 use super::map::{MAP_ENTRIES, MemoryMap};
 use super::memblock::Memblock;
 use super::options::{BootError, BootOptions};
-use super::tables::{Carver, frames, reserve, room};
+use super::tables::{Carver, room};
 use crate::alloc::{
     BLOCK, Blocks, Counters, CpuArea, Cpus, HintWord, Hints, Injector, Level, Line, Mobility, PFN_LIMIT,
     RingSet, Tag, block_of, map_of, place_of,
@@ -40,19 +40,14 @@ impl<P: Platform> Phys<P> {
         let low = options.reserve_low.max(PAGE_SIZE as u64);
         memblock.reserve(PhysRange::new(PhysAddr::ZERO, PhysAddr::new(low)))?;
         let plan = Plan::new(&platform, &memblock, &options)?;
-        let tables = reserve(&mut memblock, plan.bytes(), plan.movable.base())?;
         let found = if options.ram_is_zeroed {
             Found::Zeroes
         } else {
             Found::Garbage
         };
-
-        // SAFETY:
-        // 1. Memblock knows only RAM, and just gave this range to us alone.
-        // 2. `Phys` holds the platform and drops it after its tables.
-        // 3. `ram_is_zeroed` is the caller's word for RAM that nobody wrote to;
-        //    memblock's ranges are given out once.
-        let mut carver = unsafe { Carver::new(&platform, tables, found) };
+        let limit = plan.movable.min(Pfn::new(PFN_LIMIT)).base();
+        let mut carver = Carver::reserve(&platform, &mut memblock, plan.bytes(), limit, found)?;
+        let tables = carver.frames();
         let sections = carver.table(plan.records.sections);
         let records = carver.table(plan.records.records);
         let records = Records::new(sections, records, present_of(&memblock));
@@ -76,7 +71,7 @@ impl<P: Platform> Phys<P> {
             blocks,
             cpus,
             zones,
-            present: Present::new(joined.iter(), frames(tables), plan.nodes),
+            present: Present::new(joined.iter(), tables, plan.nodes),
             shared: Counters::default(),
             injector: Injector::default(),
             poisoning: options.poison,

@@ -10,8 +10,8 @@ use crate::ram::{Blank, Found, Table};
 /// Hands out pieces of one range of RAM that was reserved for tables.
 pub(super) struct Carver<'a, P: Platform> {
     platform: &'a P,
+    range: PhysRange,
     next: PhysAddr,
-    end: PhysAddr,
     found: Found,
 }
 
@@ -20,47 +20,48 @@ pub(super) const fn room<T: Blank>(len: usize) -> u64 {
     Table::<T>::bytes(len).next_multiple_of(PAGE_SIZE as u64)
 }
 
-/// Reserves `bytes` for tables, below `limit` if that is possible.
-pub(super) fn reserve(memblock: &mut Memblock, bytes: u64, limit: PhysAddr) -> Result<PhysRange, BootError> {
-    let anywhere = BootRequest::new(bytes, PAGE_SIZE as u64);
-    let below = BootRequest {
-        within: PhysRange::new(PhysAddr::ZERO, limit),
-        ..anywhere
-    };
-    Ok(memblock.alloc(below).or_else(|_| memblock.alloc(anywhere))?)
-}
-
 impl<'a, P: Platform> Carver<'a, P> {
-    /// # Safety
-    /// 1. `range` is page-aligned RAM of `platform` that nobody else uses until
-    ///    all tables are gone.
-    /// 2. A clone of `platform` outlives the tables.
-    /// 3. With [`Found::Zeroes`] it is zero.
-    pub(super) unsafe fn new(platform: &'a P, range: PhysRange, found: Found) -> Self {
-        Self {
+    /// Reserves `bytes` for tables, below `limit` if that is possible. The
+    /// tables must not outlive the platform, of which their owner keeps a clone.
+    pub(super) fn reserve(
+        platform: &'a P,
+        memblock: &mut Memblock,
+        bytes: u64,
+        limit: PhysAddr,
+        found: Found,
+    ) -> Result<Self, BootError> {
+        let anywhere = BootRequest::new(bytes, PAGE_SIZE as u64);
+        let below = BootRequest {
+            within: PhysRange::new(PhysAddr::ZERO, limit),
+            ..anywhere
+        };
+        let range = memblock.alloc(below).or_else(|_| memblock.alloc(anywhere))?;
+        Ok(Self {
             platform,
+            range,
             next: range.start,
-            end: range.end,
             found,
-        }
+        })
+    }
+
+    /// The frames of all tables.
+    pub(super) fn frames(&self) -> PfnRange {
+        PfnRange::new(self.range.start.frame(), self.range.end.frame())
     }
 
     /// The next table.
     pub(super) fn table<T: Blank>(&mut self, len: usize) -> Table<T> {
         let range = PhysRange::new(self.next, self.next + room::<T>(len));
-        assert!(range.end <= self.end, "the tables were measured before");
+        assert!(range.end <= self.range.end, "the tables were measured before");
         self.next = range.end;
         // SAFETY:
         // 1. The range lies inside the carver's (asserted), starts where the
-        //    last ended, rounded to frames, and is as long as `room` says.
-        // 2. Every piece is handed out once, and `new` was promised the whole.
-        // 3. As `new` was promised.
-        // 4. As `new` was promised.
+        //    last ended, rounded to frames, and is as long as `room` says;
+        //    memblock knows only the RAM that the machine handed over.
+        // 2. Memblock gave the carver's range to nobody else, and every piece
+        //    of it is handed out once.
+        // 3. `Phys`, the only owner of tables, keeps the platform and drops it last.
+        // 4. `Found::Zeroes` is the machine's word that nobody wrote to its RAM.
         unsafe { Table::new(self.platform, range, len, self.found) }
     }
-}
-
-/// The frames of a byte range whose ends are page-aligned.
-pub(super) const fn frames(range: PhysRange) -> PfnRange {
-    PfnRange::new(range.start.frame(), range.end.frame())
 }

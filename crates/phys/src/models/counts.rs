@@ -1,10 +1,11 @@
 //! Reference counts.
 
+use foliant_platform::sync::Arc;
 use foliant_platform::sync::atomic::{AtomicU32, Ordering};
-use foliant_platform::sync::{Arc, UnsafeCell};
 use loom::thread;
 
 use super::holds_and_catches;
+use super::world::Word;
 use crate::mutant::Mutant;
 use crate::record::{Count, Left};
 
@@ -12,15 +13,9 @@ use crate::record::{Count, Left};
 #[derive(Default)]
 struct Counted {
     count: Count,
-    content: UnsafeCell<u32>,
+    content: Word,
     released: AtomicU32,
 }
-
-// SAFETY: the content is read by holders and written by the one who releases;
-// whether that is true is what the model is about.
-unsafe impl Sync for Counted {}
-// SAFETY: as above.
-unsafe impl Send for Counted {}
 
 impl Counted {
     fn new() -> Arc<Self> {
@@ -29,15 +24,9 @@ impl Counted {
         Arc::new(counted)
     }
 
-    fn read(&self) {
-        // SAFETY: the caller holds a reference.
-        self.content.with(|content| unsafe { content.read() });
-    }
-
     fn put(&self) {
         if self.count.put() == Left::None {
-            // SAFETY: nobody holds a reference any more.
-            self.content.with_mut(|content| unsafe { content.write(7) });
+            self.content.write();
             self.released.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -51,10 +40,10 @@ fn loom_the_last_put_comes_after_every_use() {
             one.count.get_another();
             let two = one.clone();
             let other = thread::spawn(move || {
-                two.read();
+                two.content.read();
                 two.put();
             });
-            one.read();
+            one.content.read();
             one.put();
             other.join().unwrap();
             assert_eq!(one.released.load(Ordering::Relaxed), 1);
@@ -71,7 +60,7 @@ fn loom_what_was_released_is_not_found_again() {
             let two = one.clone();
             let finder = thread::spawn(move || {
                 if two.count.try_get() {
-                    two.read();
+                    two.content.read();
                     two.put();
                 }
             });
@@ -91,13 +80,12 @@ fn loom_a_frozen_count_has_no_other_holder() {
             let two = one.clone();
             let finder = thread::spawn(move || {
                 if two.count.try_get() {
-                    two.read();
+                    two.content.read();
                     two.put();
                 }
             });
             if one.count.freeze(1) {
-                // SAFETY: frozen, so nobody else has a reference.
-                one.content.with_mut(|content| unsafe { content.write(1) });
+                one.content.write();
                 one.count.thaw(1);
             }
             one.put();

@@ -1,40 +1,13 @@
 //! The guard of a CPU that threads share.
 
-use core::ptr::NonNull;
-
 use foliant_platform::sync::Arc;
-use foliant_platform::{CpuId, Nanos, Platform};
-use foliant_units::{Pfn, PhysAddr};
+use foliant_units::Pfn;
 use loom::thread;
 
 use super::holds_and_catches;
+use super::world::Shared;
 use crate::alloc::{CpuArea, Entry, Event, Ring};
 use crate::mutant::Mutant;
-
-/// One CPU that threads share, and no RAM.
-#[derive(Clone)]
-struct Shared;
-
-// SAFETY: no RAM was handed over, and the CPU is not exclusive.
-unsafe impl Platform for Shared {
-    const CPU_IS_EXCLUSIVE: bool = false;
-
-    fn ram(&self, at: PhysAddr) -> NonNull<u8> {
-        unreachable!("{at:?} is not RAM")
-    }
-
-    fn cpu(&self) -> CpuId {
-        CpuId(0)
-    }
-
-    fn cpus(&self) -> u32 {
-        1
-    }
-
-    fn now(&self) -> Nanos {
-        Nanos(0)
-    }
-}
 
 #[derive(Default)]
 struct Cpu {

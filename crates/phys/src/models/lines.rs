@@ -2,11 +2,12 @@
 
 use core::array;
 
-use foliant_platform::sync::{Arc, UnsafeCell};
+use foliant_platform::sync::Arc;
 use foliant_units::Order;
 use loom::thread;
 
 use super::holds_and_catches;
+use super::world::Word;
 use crate::alloc::{Line, Tag};
 use crate::mutant::Mutant;
 
@@ -16,21 +17,15 @@ const FRAMES: usize = 4;
 struct Block {
     tag: Tag,
     line: Line,
-    contents: [UnsafeCell<u32>; FRAMES],
+    contents: [Word; FRAMES],
 }
-
-// SAFETY: a frame's content belongs to whoever claimed it; whether that is true
-// is what the model is about.
-unsafe impl Sync for Block {}
-// SAFETY: as above.
-unsafe impl Send for Block {}
 
 impl Block {
     fn with_free(frames: &[usize]) -> Arc<Self> {
         let block = Self {
             tag: Tag::default(),
             line: Line::default(),
-            contents: array::from_fn(|_| UnsafeCell::new(0)),
+            contents: array::from_fn(|_| Word::default()),
         };
         for &at in frames {
             block.line.free(at, Order::ZERO).unwrap();
@@ -50,18 +45,13 @@ impl Block {
         self.line.claim(Order::ZERO, want, |at| taken |= 1 << at);
         drop(claim);
         for at in (0..FRAMES).filter(|at| taken >> at & 1 == 1) {
-            self.write(at);
+            self.contents[at].write();
         }
         taken
     }
 
-    fn write(&self, at: usize) {
-        // SAFETY: the caller claimed the frame.
-        self.contents[at].with_mut(|content| unsafe { *content += 1 });
-    }
-
     fn put(&self, at: usize) {
-        self.write(at);
+        self.contents[at].write();
         self.line.free(at, Order::ZERO).unwrap();
     }
 }

@@ -11,6 +11,7 @@ mod blocks;
 mod counts;
 mod guards;
 mod lines;
+mod world;
 
 use crate::mutant::{Mutant, survives};
 

@@ -6,7 +6,6 @@ use foliant_units::Order;
 use super::count::Count;
 use super::flags::FrameFlags;
 use super::owner::Owner;
-use crate::ram::Blank;
 
 const ORDER_SHIFT: u32 = 48;
 const OWNER_SHIFT: u32 = 56;
@@ -56,10 +55,6 @@ pub struct FrameRecord {
 
 #[cfg(not(loom))]
 const _: () = assert!(size_of::<FrameRecord>() == 64, "one cache line per frame");
-
-// SAFETY: atomics all through, whose zero is their default; no destructor
-// (loom's own atomics are never cleared, see `Table::new`).
-unsafe impl Blank for FrameRecord {}
 
 impl FrameRecord {
     /// The flags now.

@@ -3,7 +3,7 @@
 use foliant_units::{Pfn, PfnRange};
 
 use super::frame_record::FrameRecord;
-use crate::ram::{Blank, Table};
+use crate::ram::Table;
 use foliant_platform::sync::atomic::{AtomicU32, Ordering};
 
 /// Frames per section: 128 MiB.
@@ -17,9 +17,6 @@ pub(crate) struct SectionStart {
     first: AtomicU32,
     len: AtomicU32,
 }
-
-// SAFETY: an pair of atomics whose zero is their default; no destructor.
-unsafe impl Blank for SectionStart {}
 
 /// The record of every frame, found through the frame's section: a hole of
 /// whole sections costs eight bytes each.
