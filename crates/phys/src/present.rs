@@ -34,6 +34,7 @@ impl Present {
         &self.ranges[..self.len]
     }
 
+    #[inline]
     pub(crate) fn contains(&self, pfn: Pfn) -> bool {
         let after = self.ranges().partition_point(|range| range.start <= pfn);
         after
@@ -41,10 +42,12 @@ impl Present {
             .is_some_and(|at| self.ranges[at].contains(pfn))
     }
 
+    #[inline]
     pub(crate) fn is_table(&self, pfn: Pfn) -> bool {
         self.tables.contains(pfn)
     }
 
+    #[inline]
     pub(crate) fn nodes(&self) -> u8 {
         self.nodes
     }

@@ -101,6 +101,7 @@ impl<T: Blank> Table<T> {
 
 impl<T: Blank> Deref for Table<T> {
     type Target = [T];
+    #[inline]
     fn deref(&self) -> &[T] {
         // SAFETY: `new` was promised `len` elements of valid memory that only
         // this table reaches, and initialised them (zero is a value: `Blank`).

@@ -13,11 +13,13 @@ use crate::ram::Table;
 use crate::zone::Zone;
 
 /// The block of a frame.
+#[inline]
 pub(crate) const fn block_of(pfn: Pfn) -> usize {
     (pfn.raw() >> 9) as usize
 }
 
 /// The place of a frame in its block.
+#[inline]
 pub(crate) const fn place_of(pfn: Pfn) -> usize {
     pfn.raw() as usize % BLOCK
 }

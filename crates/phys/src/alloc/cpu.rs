@@ -50,11 +50,13 @@ impl Cpus {
         self.areas.len()
     }
 
+    #[inline]
     pub(crate) fn area(&self, cpu: usize) -> &CpuArea {
         &self.areas[cpu]
     }
 
     /// What `cpu` has of a zone. To be changed under the CPU's guard only.
+    #[inline]
     pub(crate) fn set(&self, cpu: usize, zone: ZoneId) -> &RingSet {
         &self.sets[cpu * self.zones + zone.index()]
     }
@@ -128,6 +130,7 @@ impl CpuArea {
     }
 
     /// Clears the busy flag.
+    #[inline]
     pub(crate) fn leave(&self) {
         self.busy
             .store(false, ordering(Mutant::LeaveRelaxed, Ordering::Release));

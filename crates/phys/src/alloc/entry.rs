@@ -13,22 +13,27 @@ pub(crate) const PFN_LIMIT: u64 = FRESH as u64;
 pub(crate) struct Entry(u32);
 
 impl Entry {
+    #[inline]
     pub(crate) const fn new(pfn: Pfn, fresh: bool) -> Self {
         Self(pfn.raw() as u32 | if fresh { FRESH } else { 0 })
     }
 
+    #[inline]
     pub(crate) const fn pfn(self) -> Pfn {
         Pfn::new((self.0 & !FRESH) as u64)
     }
 
+    #[inline]
     pub(crate) const fn is_fresh(self) -> bool {
         self.0 & FRESH != 0
     }
 
+    #[inline]
     pub(crate) const fn raw(self) -> u32 {
         self.0
     }
 
+    #[inline]
     pub(crate) const fn from_raw(raw: u32) -> Self {
         Self(raw)
     }

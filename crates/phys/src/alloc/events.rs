@@ -65,6 +65,7 @@ events! {
 }
 
 impl Event {
+    #[inline]
     pub(crate) const fn alloc_from(kind: crate::zone::ZoneKind) -> Self {
         match kind {
             crate::zone::ZoneKind::Dma => Self::AllocDma,
@@ -87,12 +88,14 @@ impl Default for Counters {
 
 impl Counters {
     /// Counts under a guard that keeps everybody else away: no locked instruction.
+    #[inline]
     pub(crate) fn add_alone(&self, event: Event, by: u64) {
         let count = &self.0[event as usize];
         count.store(count.load(Ordering::Relaxed).wrapping_add(by), Ordering::Relaxed);
     }
 
     /// Counts where others may count too.
+    #[inline]
     pub(crate) fn add(&self, event: Event, by: u64) {
         self.0[event as usize].fetch_add(by, Ordering::Relaxed);
     }

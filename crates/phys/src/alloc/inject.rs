@@ -16,6 +16,7 @@ impl Injector {
     }
 
     /// Whether this allocation is the one.
+    #[inline]
     pub(crate) fn hits(&self) -> bool {
         self.left.load(Ordering::Relaxed) != 0 && self.step()
     }

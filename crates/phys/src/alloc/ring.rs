@@ -11,6 +11,7 @@ const SLOTS: usize = 128;
 pub(crate) const RING_CLASSES: usize = 5;
 
 /// Which ring serves an order.
+#[inline]
 pub(crate) const fn ring_class(order: Order) -> Option<usize> {
     match order.raw() {
         raw @ 0..=3 => Some(raw as usize),
@@ -52,11 +53,13 @@ impl Default for Ring {
 
 impl Ring {
     /// How many folios there are.
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.len.load(Ordering::Relaxed) as usize
     }
 
     /// Takes the folio that has been here longest.
+    #[inline]
     pub(crate) fn pop(&self) -> Option<Entry> {
         let len = self.len.load(Ordering::Relaxed);
         if len == 0 {
@@ -70,6 +73,7 @@ impl Ring {
     }
 
     /// Adds a folio behind the others; false if the ring is full.
+    #[inline]
     pub(crate) fn push(&self, entry: Entry) -> bool {
         let len = self.len.load(Ordering::Relaxed);
         if len as usize == SLOTS {

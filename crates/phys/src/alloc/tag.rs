@@ -108,6 +108,7 @@ impl Tag {
     }
 
     /// The zone of the block; `None` where there is no RAM.
+    #[inline]
     pub(crate) fn zone(&self) -> Option<ZoneId> {
         let raw = (self.0.load(Ordering::Relaxed) & ZONE) >> ZONE_SHIFT;
         Some(ZoneId(raw.checked_sub(1)? as u8))
@@ -120,6 +121,7 @@ impl Tag {
     }
 
     /// Whether every frame of the block is RAM.
+    #[inline]
     pub(crate) fn is_gapless(&self) -> bool {
         self.0.load(Ordering::Relaxed) & GAPLESS != 0
     }
@@ -130,6 +132,7 @@ impl Tag {
     }
 
     /// To which mobility the block is given.
+    #[inline]
     pub(crate) fn mobility(&self) -> Mobility {
         Mobility::from_raw((self.0.load(Ordering::Relaxed) & MOBILITY) >> MOBILITY_SHIFT)
     }

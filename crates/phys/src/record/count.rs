@@ -34,6 +34,7 @@ pub struct Count(AtomicU32);
 
 impl Count {
     /// The number, [`u32::MAX`] when it has stuck.
+    #[inline]
     pub fn get(&self) -> u32 {
         match self.0.load(Ordering::Relaxed) {
             value if value >= LIMIT => u32::MAX,
@@ -43,11 +44,13 @@ impl Count {
 
     /// Sets the first reference on something that had none and that nobody
     /// else can reach; publishes everything written to it before.
+    #[inline]
     pub fn begin(&self) {
         self.0.store(1, Ordering::Release);
     }
 
     /// One more; the caller has a reference already.
+    #[inline]
     pub fn get_another(&self) {
         let before = self.0.fetch_add(1, Ordering::Relaxed);
         if before == 0 || before >= LIMIT - 1 {
@@ -64,6 +67,7 @@ impl Count {
     }
 
     /// One more unless there is none: for those who found it without holding it.
+    #[inline]
     pub fn try_get(&self) -> bool {
         let mut now = self.0.load(Ordering::Relaxed);
         loop {
@@ -86,6 +90,7 @@ impl Count {
 
     /// One less.
     #[must_use = "whoever puts the last reference must release what was counted"]
+    #[inline]
     pub fn put(&self) -> Left {
         // Release: what this holder did comes before the release by another.
         match self

@@ -58,21 +58,25 @@ const _: () = assert!(size_of::<FrameRecord>() == 64, "one cache line per frame"
 
 impl FrameRecord {
     /// The flags now.
+    #[inline]
     pub fn flags(&self) -> FrameFlags {
         FrameFlags::from_bits_truncate(self.word.load(Ordering::Acquire))
     }
 
     /// Whether all of `flags` are set.
+    #[inline]
     pub fn has(&self, flags: FrameFlags) -> bool {
         self.flags().contains(flags)
     }
 
     /// Sets `flags`; returns which of all flags were set before.
+    #[inline]
     pub fn set(&self, flags: FrameFlags) -> FrameFlags {
         FrameFlags::from_bits_truncate(self.word.fetch_or(flags.bits(), Ordering::AcqRel))
     }
 
     /// Clears `flags`; returns which of all flags were set before.
+    #[inline]
     pub fn clear(&self, flags: FrameFlags) -> FrameFlags {
         FrameFlags::from_bits_truncate(self.word.fetch_and(!flags.bits(), Ordering::AcqRel))
     }
@@ -97,17 +101,20 @@ impl FrameRecord {
     }
 
     /// The order of the folio; meaningful in its first frame.
+    #[inline]
     pub fn order(&self) -> Order {
         let raw = (self.word.load(Ordering::Relaxed) >> ORDER_SHIFT) as u8 & 0xf;
         Order::new(raw).unwrap_or_default()
     }
 
     /// What the frame was allocated for.
+    #[inline]
     pub fn owner(&self) -> Owner {
         Owner::from_raw((self.word.load(Ordering::Relaxed) >> OWNER_SHIFT) as u8)
     }
 
     /// Makes this the first frame of a new folio with one reference.
+    #[inline]
     pub(crate) fn begin(&self, order: Order, owner: Owner) {
         let word = u64::from(order.raw()) << ORDER_SHIFT | (owner as u64) << OWNER_SHIFT;
         self.word.store(word, Ordering::Relaxed);
@@ -122,6 +129,7 @@ impl FrameRecord {
     }
 
     /// Makes this a free frame's record, keeping `flags`.
+    #[inline]
     pub(crate) fn end(&self, flags: FrameFlags) {
         self.word.store(flags.bits(), Ordering::Relaxed);
         self.mapping.store(0, Ordering::Relaxed);

@@ -53,6 +53,7 @@ owners! {
 }
 
 impl Owner {
+    #[inline]
     pub(crate) fn from_raw(raw: u8) -> Self {
         Self::ALL.get(raw as usize).copied().unwrap_or_default()
     }

@@ -95,6 +95,7 @@ impl Records {
 
     /// The record of a frame; `None` outside the sections that have RAM. A
     /// hole inside such a section has a record, which stays blank.
+    #[inline]
     pub(crate) fn get(&self, pfn: Pfn) -> Option<&FrameRecord> {
         let section = self.sections.get((pfn.raw() >> SECTION_SHIFT) as usize)?;
         let within = (pfn.raw() & (SECTION - 1)) as u32;

@@ -25,6 +25,7 @@ impl ZoneKind {
     pub const ALL: [Self; ZONE_KINDS] = [Self::Dma, Self::Dma32, Self::Normal, Self::Movable];
 
     /// The number as an index into per-kind arrays.
+    #[inline]
     pub const fn index(self) -> usize {
         self as usize
     }

@@ -55,11 +55,13 @@ impl Zone {
     }
 
     /// What kind of zone.
+    #[inline]
     pub fn kind(&self) -> ZoneKind {
         self.kind
     }
 
     /// Of which node.
+    #[inline]
     pub fn node(&self) -> NodeId {
         self.node
     }
@@ -96,6 +98,7 @@ impl Zone {
     }
 
     /// Frames that a CPU takes or gives back at once.
+    #[inline]
     pub fn batch(&self) -> u32 {
         self.batch
     }

@@ -18,6 +18,7 @@ pub(crate) const MAX_ZONES: usize = MAX_NODES * ZONE_KINDS;
 pub struct ZoneId(pub(crate) u8);
 
 impl ZoneId {
+    #[inline]
     pub(crate) const fn index(self) -> usize {
         self.0 as usize
     }
@@ -42,6 +43,7 @@ impl Zones {
     }
 
     /// Every zone with its number.
+    #[inline]
     pub fn iter(&self) -> impl Iterator<Item = (ZoneId, &Zone)> {
         self.list[..self.len]
             .iter()
@@ -50,11 +52,13 @@ impl Zones {
     }
 
     /// One zone.
+    #[inline]
     pub fn get(&self, id: ZoneId) -> &Zone {
         &self.list[id.index()]
     }
 
     /// How many there are.
+    #[inline]
     pub fn len(&self) -> usize {
         self.len
     }
@@ -87,6 +91,7 @@ impl Zones {
     /// # Linux source concept
     /// `struct zonelist`: own node first, then by distance (here: by number);
     /// in each, the highest allowed zone first.
+    #[inline]
     pub(crate) fn for_request(
         &self,
         highest: ZoneKind,

@@ -1,0 +1,200 @@
+//! What is measured.
+
+use std::hint::black_box;
+use std::sync::mpsc;
+
+use foliant_units::Order;
+
+use super::ours::Ours;
+use super::peers::{Bitmap, Buddy};
+use super::{Allocator, FRAMES};
+use crate::measure::{Random, median, time, together};
+use crate::row::Row;
+
+/// Half of memory is in use when folios are taken in bulk.
+const BULK: usize = FRAMES / 2;
+
+/// An operation and how to measure it.
+struct Workload {
+    what: &'static str,
+    threads: &'static [usize],
+    measure: fn(&dyn Allocator, usize) -> f64,
+}
+
+const WORKLOADS: &[Workload] = &[
+    Workload {
+        what: "pair, order 0",
+        threads: &[1, 2],
+        measure: |a, t| pairs(a, t, Order::ZERO),
+    },
+    Workload {
+        what: "pair, order 3",
+        threads: &[1, 2],
+        measure: |a, t| pairs(a, t, order(3)),
+    },
+    Workload {
+        what: "pair, order 9",
+        threads: &[1, 2],
+        measure: |a, t| pairs(a, t, Order::PMD),
+    },
+    Workload {
+        what: "bulk alloc, order 0",
+        threads: &[1, 2],
+        measure: |a, t| bulk(a, t, Order::ZERO).0,
+    },
+    Workload {
+        what: "bulk free, order 0",
+        threads: &[1, 2],
+        measure: |a, t| bulk(a, t, Order::ZERO).1,
+    },
+    Workload {
+        what: "random free, order 0",
+        threads: &[1, 2],
+        measure: random_free,
+    },
+    Workload {
+        what: "bulk alloc, order 9",
+        threads: &[1, 2],
+        measure: |a, t| bulk(a, t, Order::PMD).0,
+    },
+    Workload {
+        what: "bulk free, order 9",
+        threads: &[1, 2],
+        measure: |a, t| bulk(a, t, Order::PMD).1,
+    },
+    Workload {
+        what: "churn",
+        threads: &[1, 2],
+        measure: churn,
+    },
+    Workload {
+        what: "free from another CPU",
+        threads: &[2],
+        measure: |a, _| remote(a),
+    },
+];
+
+/// Measures everything on Foliant and on each peer, in turn.
+pub fn run() -> Vec<Row> {
+    let ours = Ours::new();
+    let (buddy, bitmap) = (Buddy::new(), Bitmap::new());
+    let peers: [&dyn Allocator; 2] = [&buddy, &bitmap];
+    let mut rows = Vec::new();
+    for workload in WORKLOADS {
+        for &threads in workload.threads {
+            for peer in peers {
+                let measure = |of: &dyn Allocator| median(|| (workload.measure)(of, threads));
+                let (ours, theirs) = (measure(&ours), measure(peer));
+                rows.push(Row {
+                    what: workload.what,
+                    threads,
+                    peer: peer.name(),
+                    ours,
+                    theirs,
+                });
+            }
+        }
+    }
+    rows
+}
+
+fn order(raw: u8) -> Order {
+    Order::new(raw).unwrap_or_default()
+}
+
+/// One folio taken and given back at once.
+fn pairs(allocator: &dyn Allocator, threads: usize, order: Order) -> f64 {
+    const TIMES: usize = 100_000;
+    together(threads, |cpu| {
+        allocator.on_cpu(cpu);
+        time(TIMES, || {
+            for _ in 0..TIMES {
+                if let Some(at) = black_box(allocator.alloc(order)) {
+                    allocator.free(at, order);
+                }
+            }
+        })
+    })
+}
+
+fn take(allocator: &dyn Allocator, count: usize, order: Order) -> Vec<usize> {
+    let mut held = Vec::with_capacity(count);
+    held.extend((0..count).map_while(|_| allocator.alloc(order)));
+    held
+}
+
+/// Half of memory taken, then given back in order.
+fn bulk(allocator: &dyn Allocator, threads: usize, order: Order) -> (f64, f64) {
+    let count = (BULK / threads) >> order.raw();
+    let free = std::sync::Mutex::new(0.0);
+    let alloc = together(threads, |cpu| {
+        allocator.on_cpu(cpu);
+        let mut held = Vec::new();
+        let alloc = time(count, || held = take(allocator, count, order));
+        let freed = time(count, || held.iter().for_each(|&at| allocator.free(at, order)));
+        if let Ok(mut free) = free.lock() {
+            *free = f64::max(*free, freed);
+        }
+        alloc
+    });
+    (alloc, free.into_inner().unwrap_or(f64::NAN))
+}
+
+/// Half of memory given back in random order.
+fn random_free(allocator: &dyn Allocator, threads: usize) -> f64 {
+    let count = BULK / threads;
+    together(threads, |cpu| {
+        allocator.on_cpu(cpu);
+        let mut held = take(allocator, count, Order::ZERO);
+        Random(cpu as u64 + 1).shuffle(&mut held);
+        time(count, || {
+            held.iter().for_each(|&at| allocator.free(at, Order::ZERO))
+        })
+    })
+}
+
+/// A random frame of many given back and another taken, over and over.
+fn churn(allocator: &dyn Allocator, threads: usize) -> f64 {
+    const TIMES: usize = 200_000;
+    let count = BULK / threads;
+    together(threads, |cpu| {
+        allocator.on_cpu(cpu);
+        let mut held = take(allocator, count, Order::ZERO);
+        let mut random = Random(cpu as u64 + 1);
+        let cost = time(2 * TIMES, || {
+            for _ in 0..TIMES {
+                let at = random.below(held.len());
+                allocator.free(held[at], Order::ZERO);
+                if let Some(new) = allocator.alloc(Order::ZERO) {
+                    held[at] = new;
+                }
+            }
+        });
+        held.iter().for_each(|&at| allocator.free(at, Order::ZERO));
+        cost
+    })
+}
+
+/// One thread takes, another gives back: the cost of giving back.
+fn remote(allocator: &dyn Allocator) -> f64 {
+    const COUNT: usize = 64 * 1024;
+    let (send, receive) = mpsc::channel::<Vec<usize>>();
+    let (send, receive) = (std::sync::Mutex::new(Some(send)), std::sync::Mutex::new(receive));
+    together(2, |cpu| {
+        allocator.on_cpu(cpu);
+        if cpu == 0 {
+            let sender = send.lock().ok().and_then(|mut send| send.take());
+            let held = take(allocator, COUNT, Order::ZERO);
+            sender.map(|sender| sender.send(held));
+            return 0.0;
+        }
+        let held = receive
+            .lock()
+            .ok()
+            .and_then(|receive| receive.recv().ok())
+            .unwrap_or_default();
+        time(COUNT, || {
+            held.iter().for_each(|&at| allocator.free(at, Order::ZERO))
+        })
+    })
+}

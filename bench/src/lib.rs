@@ -1,0 +1,10 @@
+//! What Foliant and its peers cost, side by side in one process.
+//!
+//! Bare times say more about the machine than about the code, so every row
+//! names both and their ratio.
+
+pub mod frames;
+mod measure;
+mod row;
+
+pub use row::{Row, print};
