@@ -23,10 +23,14 @@ pub(crate) enum Mutant {
     UnclaimRelaxed,
     /// A put does not publish what its holder did.
     PutRelaxed,
+    /// A put that finds itself alone does not wait for what earlier holders did.
+    PutAloneRelaxed,
     /// The last put does not wait for what the other holders did.
     PutWithoutFence,
     /// A reference is taken to what has none.
     TryGetRevives,
+    /// A reference is tried for although the holder may count on being alone.
+    TryGetUnfindable,
     /// A freeze looks and stores in two steps.
     FreezeInTwoSteps,
     /// The guard of a shared CPU is taken by a load and a store.

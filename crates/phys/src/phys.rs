@@ -89,8 +89,9 @@ impl<P: Platform> Phys<P> {
     }
 
     /// One more reference to the folio whose first frame is `pfn`, if it has
-    /// any: for those who found the number without holding a reference, and
-    /// then look whether it is still what they looked for.
+    /// any and is [findable](crate::Count::make_findable): for those who found
+    /// the number without holding a reference or a lock over one, and then look
+    /// whether it is still what they looked for.
     ///
     /// # Linux source concept
     /// `folio_try_get()`.

@@ -24,6 +24,12 @@ impl Counted {
         Arc::new(counted)
     }
 
+    fn findable() -> Arc<Self> {
+        let counted = Self::new();
+        counted.count.make_findable();
+        counted
+    }
+
     fn put(&self) {
         if self.count.put() == Left::None {
             self.content.write();
@@ -48,7 +54,31 @@ fn loom_the_last_put_comes_after_every_use() {
             other.join().unwrap();
             assert_eq!(one.released.load(Ordering::Relaxed), 1);
         },
-        &[Mutant::PutRelaxed, Mutant::PutWithoutFence],
+        &[
+            Mutant::PutRelaxed,
+            Mutant::PutWithoutFence,
+            Mutant::PutAloneRelaxed,
+        ],
+    );
+}
+
+#[test]
+fn loom_who_is_alone_stays_alone() {
+    holds_and_catches(
+        || {
+            let one = Counted::new();
+            let two = one.clone();
+            let finder = thread::spawn(move || {
+                if two.count.try_get() {
+                    two.content.read();
+                    two.put();
+                }
+            });
+            one.put();
+            finder.join().unwrap();
+            assert_eq!(one.released.load(Ordering::Relaxed), 1);
+        },
+        &[Mutant::TryGetUnfindable],
     );
 }
 
@@ -56,7 +86,7 @@ fn loom_the_last_put_comes_after_every_use() {
 fn loom_what_was_released_is_not_found_again() {
     holds_and_catches(
         || {
-            let one = Counted::new();
+            let one = Counted::findable();
             let two = one.clone();
             let finder = thread::spawn(move || {
                 if two.count.try_get() {
@@ -76,7 +106,7 @@ fn loom_what_was_released_is_not_found_again() {
 fn loom_a_frozen_count_has_no_other_holder() {
     holds_and_catches(
         || {
-            let one = Counted::new();
+            let one = Counted::findable();
             let two = one.clone();
             let finder = thread::spawn(move || {
                 if two.count.try_get() {

@@ -4,7 +4,11 @@ use foliant_platform::sync::atomic::{AtomicU32, Ordering, fence};
 
 use crate::mutant::{Mutant, is_on, ordering};
 
-/// Counts from here up are wrong; they are pinned to [`SATURATED`].
+/// Set while those who hold no reference may find what is counted.
+const FINDABLE: u32 = 0x4000_0000;
+/// The number itself.
+const NUMBER: u32 = FINDABLE - 1;
+/// Values from here up are wrong; they are pinned to [`SATURATED`].
 const LIMIT: u32 = 0x8000_0000;
 /// Far from both ends, so that racing steps cannot leave the wrong half.
 const SATURATED: u32 = 0xc000_0000;
@@ -23,12 +27,19 @@ pub enum Left {
     Underflow,
 }
 
-/// A count in `0..2^31` that, driven out of its range by a bug or an attack,
+/// A count in `0..2^30` that, driven out of its range by a bug or an attack,
 /// sticks at a value from which nothing is ever released: a leak is the lesser
 /// evil.
 ///
+/// A new reference is had in two ways. Whoever holds one, or a lock over a place
+/// that holds one, takes [another](Count::get_another). Whoever merely found the
+/// number [tries](Count::try_get), which works only after the count was made
+/// [findable](Count::make_findable). The difference pays: while a count is not
+/// findable and stands at one, the holder is alone and its put needs no locked
+/// instruction, which is how most frames of programs end.
+///
 /// # Linux source concept
-/// `refcount_t` semantics for `page_ref`.
+/// `page_ref` with the semantics of `refcount_t`.
 #[derive(Debug, Default)]
 pub struct Count(AtomicU32);
 
@@ -38,7 +49,7 @@ impl Count {
     pub fn get(&self) -> u32 {
         match self.0.load(Ordering::Relaxed) {
             value if value >= LIMIT => u32::MAX,
-            value => value,
+            value => value & NUMBER,
         }
     }
 
@@ -49,32 +60,32 @@ impl Count {
         self.0.store(1, Ordering::Release);
     }
 
+    /// From now on [`try_get`](Self::try_get) works. The caller holds a
+    /// reference; do this before the number can be found by those who do not.
+    pub fn make_findable(&self) {
+        self.0.fetch_or(FINDABLE, Ordering::Relaxed);
+    }
+
     /// One more; the caller has a reference already.
     #[inline]
     pub fn get_another(&self) {
         let before = self.0.fetch_add(1, Ordering::Relaxed);
-        if before == 0 || before >= LIMIT - 1 {
+        if before & NUMBER == 0 || before & NUMBER == NUMBER || before >= LIMIT {
             self.stick();
         }
     }
 
-    /// One more of something that may well have none, such as the entries that
-    /// map a frame.
-    pub fn add(&self) {
-        if self.0.fetch_add(1, Ordering::Relaxed) >= LIMIT - 1 {
-            self.stick();
-        }
-    }
-
-    /// One more unless there is none: for those who found it without holding it.
-    #[inline]
+    /// One more unless there is none, or it is not findable: for those who
+    /// found it without holding it.
     pub fn try_get(&self) -> bool {
         let mut now = self.0.load(Ordering::Relaxed);
         loop {
-            if now == 0 && !is_on(Mutant::TryGetRevives) {
+            let closed = now & FINDABLE == 0 && !is_on(Mutant::TryGetUnfindable);
+            let none = now & NUMBER == 0 && !is_on(Mutant::TryGetRevives);
+            if closed || none || now >= LIMIT {
                 return false;
             }
-            if now >= LIMIT - 1 {
+            if now & NUMBER == NUMBER {
                 self.stick();
                 return true;
             }
@@ -89,28 +100,39 @@ impl Count {
     }
 
     /// One less.
-    #[must_use = "whoever puts the last reference must release what was counted"]
     #[inline]
+    #[must_use = "whoever puts the last reference must release what was counted"]
     pub fn put(&self) -> Left {
+        // Alone, and nobody can come: a plain store will do. Acquire: what
+        // earlier holders did comes before the release by this one.
+        if self.0.load(ordering(Mutant::PutAloneRelaxed, Ordering::Acquire)) == 1 {
+            self.0.store(0, Ordering::Relaxed);
+            return Left::None;
+        }
+        self.put_shared()
+    }
+
+    fn put_shared(&self) -> Left {
         // Release: what this holder did comes before the release by another.
-        match self
+        let before = self
             .0
-            .fetch_sub(1, ordering(Mutant::PutRelaxed, Ordering::Release))
-        {
-            1 => {
-                // Acquire: what every other holder did came before this.
-                if !is_on(Mutant::PutWithoutFence) {
-                    fence(Ordering::Acquire);
-                }
-                Left::None
+            .fetch_sub(1, ordering(Mutant::PutRelaxed, Ordering::Release));
+        match before & NUMBER {
+            _ if before >= LIMIT => {
+                self.stick();
+                Left::Stuck
             }
             0 => {
                 self.stick();
                 Left::Underflow
             }
-            before if before >= LIMIT => {
-                self.stick();
-                Left::Stuck
+            1 => {
+                // Acquire: what every other holder did came before this.
+                if !is_on(Mutant::PutWithoutFence) {
+                    fence(Ordering::Acquire);
+                }
+                self.0.store(0, Ordering::Relaxed);
+                Left::None
             }
             _ => Left::Some,
         }
@@ -120,20 +142,22 @@ impl Count {
     /// if there are exactly that many. [`thaw`](Self::thaw) puts them back.
     pub fn freeze(&self, expected: u32) -> bool {
         if is_on(Mutant::FreezeInTwoSteps) {
-            let frozen = self.0.load(Ordering::Acquire) == expected;
+            let frozen = self.get() == expected;
             if frozen {
-                self.0.store(0, Ordering::Release);
+                self.0.fetch_and(!NUMBER, Ordering::Relaxed);
             }
             return frozen;
         }
+        let findable = self.0.load(Ordering::Relaxed) & FINDABLE;
+        let all = findable | expected;
         self.0
-            .compare_exchange(expected, 0, Ordering::AcqRel, Ordering::Relaxed)
+            .compare_exchange(all, findable, Ordering::AcqRel, Ordering::Relaxed)
             .is_ok()
     }
 
     /// Puts back what [`freeze`](Self::freeze) took.
     pub fn thaw(&self, count: u32) {
-        self.0.store(count, Ordering::Release);
+        self.0.fetch_or(count & NUMBER, Ordering::Release);
     }
 
     fn stick(&self) {
@@ -158,7 +182,7 @@ mod tests {
     #[test]
     fn an_overflow_sticks_and_never_releases() {
         let count = Count::default();
-        count.0.store(LIMIT - 1, Ordering::Relaxed);
+        count.0.store(NUMBER, Ordering::Relaxed);
         count.get_another();
         assert_eq!(count.get(), u32::MAX);
         assert_eq!(count.put(), Left::Stuck);
@@ -173,9 +197,25 @@ mod tests {
     }
 
     #[test]
+    fn only_a_findable_count_is_found() {
+        let count = Count::default();
+        count.begin();
+        assert!(!count.try_get());
+        count.make_findable();
+        assert!(count.try_get());
+        assert_eq!(
+            (count.get(), count.put(), count.put()),
+            (2, Left::Some, Left::None)
+        );
+        count.begin();
+        assert!(!count.try_get(), "findable ends with the last reference");
+    }
+
+    #[test]
     fn a_frozen_count_gives_no_reference() {
         let count = Count::default();
         count.begin();
+        count.make_findable();
         assert!(!count.freeze(2));
         assert!(count.freeze(1));
         assert!(!count.try_get());
