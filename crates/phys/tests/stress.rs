@@ -11,7 +11,7 @@ use foliant_platform::CpuId;
 use foliant_platform::testing::TestPlatform;
 use foliant_units::{Order, Pfn};
 
-const STEPS: u32 = 20_000;
+const STEPS: u32 = 10_000;
 
 /// Folios that threads hand to each other, so that one frees what another took.
 type Market = Mutex<Vec<Pfn>>;

@@ -15,23 +15,23 @@ fn options() -> BootOptions {
 
 #[test]
 fn the_model_obeys() {
-    obeys(&mut Naive::new(3000), 1, 3000);
+    obeys(&mut Naive::new(3000), 1, 1000);
 }
 
 #[test]
 fn a_tiny_machine_obeys() {
-    for seed in 0..20 {
+    for seed in 0..10 {
         obeys(&mut Foliant::new(testing::boot_with(64, 1, options())), seed, 600);
     }
 }
 
 #[test]
 fn a_machine_of_some_blocks_obeys() {
-    for seed in 0..4 {
+    for seed in 0..2 {
         obeys(
             &mut Foliant::new(testing::boot_with(6 * 512, 1, options())),
             seed,
-            2500,
+            1000,
         );
     }
 }
@@ -41,17 +41,17 @@ fn a_machine_with_two_zones_obeys() {
     obeys(
         &mut Foliant::new(testing::boot_with(12 * 512, 1, options())),
         5,
-        2500,
+        1000,
     );
 }
 
 #[test]
 fn a_machine_whose_cpus_are_shared_obeys() {
-    for seed in 0..3 {
+    for seed in 0..2 {
         obeys(
             &mut Foliant::new(testing::boot_shared(5 * 512, 4, options())),
             seed,
-            1500,
+            800,
         );
     }
 }
@@ -65,6 +65,6 @@ fn a_machine_with_a_movable_zone_obeys() {
     obeys(
         &mut Foliant::new(testing::boot_with(6 * 512, 1, options)),
         6,
-        2500,
+        1000,
     );
 }

@@ -90,10 +90,12 @@ impl Blocks {
             }
             mask |= bit;
         }
-        if let Err(DoubleFree) = self.lines[block].free_mask(word, mask) {
-            bad(run[0].pfn());
+        match self.lines[block].free_mask(word, mask) {
+            Ok(true) => self.refresh(zone, block),
+            // Not worth looking at the whole line for: hints may lag.
+            Ok(false) => {}
+            Err(DoubleFree) => bad(run[0].pfn()),
         }
-        self.refresh(zone, block);
     }
 
     /// Moves a block to the map that fits its fullness.

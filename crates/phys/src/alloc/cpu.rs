@@ -63,6 +63,7 @@ impl Cpus {
 
     /// Enters what is the calling CPU's; `None` if it is in use, by an
     /// interrupted piece of code or by another thread on the same CPU.
+    #[inline]
     pub(crate) fn enter<'a, P: Platform>(&'a self, platform: &'a P) -> Option<CpuGuard<'a, P>> {
         platform.preempt_off();
         let cpu = platform.cpu().index();
@@ -107,6 +108,7 @@ impl CpuArea {
     /// With a CPU to itself, this thread competes only with interrupt handlers
     /// on the same CPU, which end before it goes on: a plain flag will do, and
     /// costs a quarter of an exchange.
+    #[inline]
     pub(crate) fn try_enter<P: Platform>(&self) -> bool {
         if P::CPU_IS_EXCLUSIVE {
             if self.busy.load(Ordering::Relaxed) {
@@ -151,15 +153,18 @@ pub(crate) struct CpuGuard<'a, P: Platform> {
 }
 
 impl<'a, P: Platform> CpuGuard<'a, P> {
+    #[inline]
     pub(crate) fn set(&self, zone: ZoneId) -> &'a RingSet {
         self.cpus.set(self.cpu, zone)
     }
 
+    #[inline]
     pub(crate) fn counters(&self) -> &'a Counters {
         &self.cpus.area(self.cpu).counters
     }
 
     /// Whether someone asked for the rings to be emptied; asks once.
+    #[inline]
     pub(crate) fn take_drain_request(&self) -> bool {
         let wanted = &self.cpus.area(self.cpu).drain_wanted;
         wanted.load(Ordering::Relaxed) && wanted.swap(false, Ordering::Relaxed)
@@ -167,6 +172,7 @@ impl<'a, P: Platform> CpuGuard<'a, P> {
 }
 
 impl<P: Platform> Drop for CpuGuard<'_, P> {
+    #[inline]
     fn drop(&mut self) {
         self.cpus.area(self.cpu).leave();
         self.platform.preempt_on();

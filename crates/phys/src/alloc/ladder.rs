@@ -8,7 +8,7 @@ use super::cpu::CpuGuard;
 use super::entry::{Batch, Entry};
 use super::events::Event;
 use super::request::{AllocError, AllocRequest, Effort, Fill, OnFailure};
-use super::ring::{ring_class, ring_order};
+use super::ring::ring_class;
 use super::search::{Found, Want};
 use crate::frame::Frame;
 use crate::phys::Phys;
@@ -51,17 +51,41 @@ impl<P: Platform> Phys<P> {
         if self.injector.hits() {
             return Err(self.failed(&request, AllocError::Injected));
         }
+        let entry = match self.take_from_own_ring(&request) {
+            Some(entry) => entry,
+            None => self
+                .alloc_from_zones(&request)
+                .map_err(|error| self.failed(&request, error))?,
+        };
+        Ok(self.hand_out(entry, &request))
+    }
+
+    /// The most frequent case, short enough to be inlined: this CPU's ring of
+    /// the first zone that will do has what is asked for. Watermarks were
+    /// looked at when the ring was filled.
+    #[inline]
+    fn take_from_own_ring(&self, request: &AllocRequest) -> Option<Entry> {
+        let class = ring_class(request.order)?;
+        let id = self.zones.first(request.zone, request.node, self.local_node())?;
+        let guard = self.cpus.enter(&self.platform)?;
+        let entry = guard.set(id).rings[request.mobility.index()][class].pop()?;
+        let counters = guard.counters();
+        counters.add_alone(
+            Event::alloc_from(self.zones.get(id).kind()),
+            request.order.frames(),
+        );
+        counters.add_alone(Event::Request, 1);
+        Some(entry)
+    }
+
+    #[inline(never)]
+    fn alloc_from_zones(&self, request: &AllocRequest) -> Result<Entry, AllocError> {
         let quick = Look {
             mark: Mark::Low,
             everywhere: false,
         };
-        let entry = match self.attempt(&request, quick) {
-            Some(entry) => entry,
-            None => self
-                .alloc_slowly(&request)
-                .map_err(|error| self.failed(&request, error))?,
-        };
-        Ok(self.hand_out(entry, &request))
+        self.attempt(request, quick)
+            .map_or_else(|| self.alloc_slowly(request), Ok)
     }
 
     /// Memory is low: the steps below the watermark, one after the other.
@@ -170,7 +194,7 @@ impl<P: Platform> Phys<P> {
             return None;
         }
         let set = guard.set(id);
-        let count = ring_batch(zone, class).min(self.room_above(id, zone, request, look.mark));
+        let count = u32::from(zone.rings[class].batch).min(self.room_above(id, zone, request, look.mark));
         let want = Want {
             order: request.order,
             mobility: request.mobility,
@@ -279,6 +303,7 @@ impl<P: Platform> Phys<P> {
     }
 
     /// Makes the folio ready for its new owner.
+    #[inline]
     fn hand_out(&self, entry: Entry, request: &AllocRequest) -> Frame<'_, P> {
         let pfn = entry.pfn();
         self.check_and_unpoison(pfn, request.order);
@@ -305,19 +330,4 @@ impl<P: Platform> Phys<P> {
         }
         error
     }
-}
-
-/// How many folios a ring of this class takes at once.
-pub(crate) fn ring_batch(zone: &Zone, class: usize) -> u32 {
-    let order = ring_order(class);
-    match order.raw() {
-        0 => zone.batch(),
-        9 => (zone.batch() / 16).max(1),
-        raw => (zone.batch() >> raw).max(1),
-    }
-}
-
-/// How many folios a ring of this class keeps when folios come back.
-pub(crate) fn ring_limit(zone: &Zone, class: usize) -> usize {
-    2 * ring_batch(zone, class) as usize - 1
 }

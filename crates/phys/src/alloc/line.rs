@@ -34,20 +34,21 @@ impl Line {
     pub(crate) fn free(&self, at: usize, order: Order) -> Result<(), DoubleFree> {
         let mut result = Ok(());
         each_word(at, order, |word, mask| {
-            result = result.and(self.free_mask(word, mask))
+            result = result.and(self.free_mask(word, mask).map(drop));
         });
         result
     }
 
-    /// Sets some bits of one word.
-    pub(crate) fn free_mask(&self, word: usize, mask: u64) -> Result<(), DoubleFree> {
+    /// Sets some bits of one word. Tells whether the word crossed a quarter of
+    /// its bits, or was empty: when it is worth looking at the whole line again.
+    pub(crate) fn free_mask(&self, word: usize, mask: u64) -> Result<bool, DoubleFree> {
         // Release: the claimant must see the frame as its last user left it.
         let before = self.0[word].fetch_or(mask, ordering(Mutant::FreeRelaxed, Ordering::Release));
-        if before & mask == 0 {
-            Ok(())
-        } else {
-            Err(DoubleFree)
+        if before & mask != 0 {
+            return Err(DoubleFree);
         }
+        let quarters = |bits: u64| bits.count_ones() / 16;
+        Ok(before == 0 || quarters(before) != quarters(before | mask))
     }
 
     /// Clears up to `want` free folios of `order`, lowest first, and calls

@@ -46,7 +46,7 @@ pub(crate) use line::{BLOCK, Line};
 pub use request::{AllocError, AllocRequest, Effort, Fill, Mobility, NodeChoice, OnFailure};
 #[cfg(all(test, loom))]
 pub(crate) use ring::Ring;
-pub(crate) use ring::ring_order;
+pub(crate) use ring::{RING_CLASSES, RingSize, ring_order};
 #[cfg(all(test, loom))]
 pub(crate) use search::Want;
 pub(crate) use tag::{Level, Tag};

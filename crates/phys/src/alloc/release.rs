@@ -8,47 +8,47 @@ use super::blocks::block_of;
 use super::cpu::CpuGuard;
 use super::entry::{Batch, Entry};
 use super::events::Event;
-use super::ladder::{ring_batch, ring_limit};
-use super::ring::{RING_CLASSES, ring_class, ring_order};
+use super::request::Mobility;
+use super::ring::{RING_CLASSES, RingSize, ring_class, ring_order};
 use crate::audit::Violation;
 use crate::phys::Phys;
-use crate::record::{FrameFlags, Left};
+use crate::record::{FrameFlags, FrameRecord, Left};
 use crate::zone::{Zone, ZoneId};
 
 impl<P: Platform> Phys<P> {
     /// Puts one reference to the folio at `pfn`; the last frees it.
+    #[inline]
     pub(crate) fn put(&self, pfn: Pfn) {
         let record = self.record(pfn);
         match record.refs.put() {
             Left::Some | Left::Stuck => {}
-            Left::None => self.release(pfn),
+            Left::None => self.release(pfn, record),
             Left::Underflow => self.violated(Violation::DoubleFree(pfn)),
         }
     }
 
     /// Takes back a folio without references.
-    fn release(&self, pfn: Pfn) {
-        let record = self.record(pfn);
+    fn release(&self, pfn: Pfn, record: &FrameRecord) {
         let order = record.order();
         let bad = record.flags().intersects(FrameFlags::FORBIDDEN_AT_FREE) || record.maps.get() != 0;
         if bad {
-            // Leaked on purpose: someone still believes to own it.
+            // Leaked on purpose, with a count that sticks: someone still
+            // believes to own it.
             record.refs.get_another();
             self.violated(Violation::BadState(pfn));
             return;
         }
         record.end(FrameFlags::empty());
         self.poison(pfn, order);
-        self.free_folio(pfn, order);
+        match self.blocks.tags[block_of(pfn)].home() {
+            Some((id, mobility)) => self.free_folio(pfn, order, id, mobility),
+            None => self.violated(Violation::NotRam(pfn)),
+        }
     }
 
     /// Puts a folio into this CPU's ring, or straight into the lines.
-    pub(crate) fn free_folio(&self, pfn: Pfn, order: Order) {
-        let tag = &self.blocks.tags[block_of(pfn)];
-        let Some(id) = tag.zone() else {
-            self.violated(Violation::NotRam(pfn));
-            return;
-        };
+    #[inline]
+    fn free_folio(&self, pfn: Pfn, order: Order, id: ZoneId, mobility: Mobility) {
         let zone = self.zones.get(id);
         let entry = Entry::new(pfn, false);
         if let Some(class) = ring_class(order)
@@ -56,16 +56,10 @@ impl<P: Platform> Phys<P> {
         {
             self.serve_drain_request(&guard);
             guard.counters().add_alone(Event::Free, order.frames());
-            let ring = &guard.set(id).rings[tag.mobility().index()][class];
-            if ring.len() >= ring_limit(zone, class) {
-                self.drain_ring(
-                    &guard,
-                    id,
-                    zone,
-                    tag.mobility().index(),
-                    class,
-                    ring_batch(zone, class),
-                );
+            let ring = &guard.set(id).rings[mobility.index()][class];
+            let RingSize { batch, limit } = zone.rings[class];
+            if ring.len() >= usize::from(limit) {
+                self.drain_ring(&guard, id, zone, mobility.index(), class, batch.into());
             }
             if ring.push(entry) {
                 return;
@@ -73,6 +67,11 @@ impl<P: Platform> Phys<P> {
         } else {
             self.shared.add(Event::Free, order.frames());
         }
+        self.free_to_line(zone, entry, order);
+    }
+
+    #[cold]
+    fn free_to_line(&self, zone: &Zone, entry: Entry, order: Order) {
         zone.free.fetch_add(order.frames() as i64, Ordering::Relaxed);
         self.blocks.put(zone, &[entry], order, |pfn| {
             self.violated(Violation::DoubleFree(pfn))
@@ -109,6 +108,7 @@ impl<P: Platform> Phys<P> {
     }
 
     /// Empties the rings behind a guard.
+    #[cold]
     pub(crate) fn drain_guarded(&self, guard: &CpuGuard<'_, P>) {
         for (id, zone) in self.zones.iter() {
             let set = guard.set(id);
@@ -125,6 +125,7 @@ impl<P: Platform> Phys<P> {
     }
 
     /// Empties the calling CPU's rings if someone asked for that.
+    #[inline]
     pub(crate) fn serve_drain_request(&self, guard: &CpuGuard<'_, P>) {
         if guard.take_drain_request() {
             self.drain_guarded(guard);

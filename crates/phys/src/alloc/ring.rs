@@ -26,6 +26,32 @@ pub(crate) fn ring_order(class: usize) -> Order {
     Order::new(raw).unwrap_or_default()
 }
 
+/// How a zone uses its rings of one class.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct RingSize {
+    /// Folios taken from or given back to the lines at once.
+    pub(crate) batch: u16,
+    /// Folios above which some are given back.
+    pub(crate) limit: u16,
+}
+
+impl RingSize {
+    /// For each class, where a ring of single frames takes `batch` at once.
+    pub(crate) fn for_batch(batch: u32) -> [Self; RING_CLASSES] {
+        core::array::from_fn(|class| {
+            let batch = match ring_order(class).raw() {
+                9 => batch / 16,
+                raw => batch >> raw,
+            };
+            let batch = batch.max(1) as u16;
+            Self {
+                batch,
+                limit: 2 * batch - 1,
+            }
+        })
+    }
+}
+
 /// A queue of free folios: first in, first out, so that neighbours freed one
 /// after the other come back in that order, and what is drained is what has
 /// lain longest.

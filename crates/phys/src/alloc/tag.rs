@@ -114,6 +114,17 @@ impl Tag {
         Some(ZoneId(raw.checked_sub(1)? as u8))
     }
 
+    /// The zone and mobility of the block; `None` where there is no RAM.
+    #[inline]
+    pub(crate) fn home(&self) -> Option<(ZoneId, Mobility)> {
+        let word = self.0.load(Ordering::Relaxed);
+        let zone = ((word & ZONE) >> ZONE_SHIFT).checked_sub(1)?;
+        Some((
+            ZoneId(zone as u8),
+            Mobility::from_raw((word & MOBILITY) >> MOBILITY_SHIFT),
+        ))
+    }
+
     /// Puts the block into a zone, at boot.
     pub(crate) fn set_zone(&self, zone: ZoneId) {
         self.0

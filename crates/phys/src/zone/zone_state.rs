@@ -7,7 +7,7 @@ use foliant_units::{Pfn, PfnRange};
 
 use super::kind::{ZONE_KINDS, ZoneKind};
 use super::watermark::Watermarks;
-use crate::alloc::HINT_MAPS;
+use crate::alloc::{HINT_MAPS, RING_CLASSES, RingSize};
 use crate::boot::NodeId;
 
 /// One zone of one node.
@@ -31,8 +31,8 @@ pub struct Zone {
     pub(crate) free: AtomicI64,
     /// How much a CPU may leave unfolded.
     pub(crate) fold_at: i64,
-    /// Frames that a ring takes at once.
-    pub(crate) batch: u32,
+    /// How large its rings are, by class.
+    pub(crate) rings: [RingSize; RING_CLASSES],
     /// Hints set in each of the maps of this zone's blocks.
     pub(crate) hinted: [AtomicI32; HINT_MAPS],
 }
@@ -49,7 +49,7 @@ impl Zone {
             reserve: [0; ZONE_KINDS],
             free: AtomicI64::new(0),
             fold_at: 1,
-            batch: 1,
+            rings: RingSize::for_batch(1),
             hinted: core::array::from_fn(|_| AtomicI32::new(0)),
         }
     }
@@ -100,7 +100,7 @@ impl Zone {
     /// Frames that a CPU takes or gives back at once.
     #[inline]
     pub fn batch(&self) -> u32 {
-        self.batch
+        self.rings[0].batch.into()
     }
 
     /// The blocks that are this zone's.

@@ -5,7 +5,7 @@ use foliant_units::{Pfn, PfnRange};
 use super::kind::{ZONE_KINDS, ZoneKind};
 use super::watermark::{lowmem_reserve, min_free_kib, watermarks};
 use super::zone_state::Zone;
-use crate::alloc::NodeChoice;
+use crate::alloc::{NodeChoice, RingSize};
 use crate::boot::{BootOptions, NodeId};
 
 /// How many nodes a machine may have.
@@ -29,6 +29,8 @@ impl ZoneId {
 pub struct Zones {
     list: [Zone; MAX_ZONES],
     len: usize,
+    /// For each node and highest zone, the zone to ask first.
+    first: [[Option<ZoneId>; ZONE_KINDS]; MAX_NODES],
     /// For each node, the zones in the order in which to ask them.
     fallback: [[ZoneId; MAX_ZONES]; MAX_NODES],
 }
@@ -38,6 +40,7 @@ impl Zones {
         Self {
             list: core::array::from_fn(|_| Zone::new(ZoneKind::Normal, NodeId(0))),
             len: 0,
+            first: [[None; ZONE_KINDS]; MAX_NODES],
             fallback: [[ZoneId(0); MAX_ZONES]; MAX_NODES],
         }
     }
@@ -110,6 +113,18 @@ impl Zones {
             .filter(move |(_, zone)| zone.kind() <= highest && only.is_none_or(|node| node == zone.node()))
     }
 
+    /// The first of [`for_request`](Self::for_request); `None` also where that
+    /// depends on more than the node and the zone.
+    #[inline]
+    pub(crate) fn first(&self, highest: ZoneKind, node: NodeChoice, local: NodeId) -> Option<ZoneId> {
+        let node = match node {
+            NodeChoice::Local => local,
+            NodeChoice::Prefer(node) => node,
+            NodeChoice::Only(_) => return None,
+        };
+        self.first[node.index() % MAX_NODES][highest.index()]
+    }
+
     /// Works out everything that depends on the sizes of all zones.
     pub(crate) fn settle(&mut self, options: &BootOptions, cpus: u32) {
         self.settle_fallback();
@@ -130,7 +145,7 @@ impl Zones {
                 let frames = zone.managed();
                 zone.reserve = reserve[zone.kind().index()];
                 zone.marks = watermarks(zone.kind(), frames, lowmem, min_free, options.watermark_scale);
-                zone.batch = batch(frames, cpus);
+                zone.rings = RingSize::for_batch(batch(frames, cpus));
                 zone.fold_at = (frames / (64 * u64::from(cpus))).clamp(1, 32_768) as i64;
             }
         }
@@ -152,6 +167,14 @@ impl Zones {
                 (distance, core::cmp::Reverse(zone.kind()))
             });
             self.fallback[node] = order;
+            for kind in ZoneKind::ALL {
+                let node_id = NodeId(node as u8);
+                let first = self
+                    .for_request(kind, NodeChoice::Prefer(node_id), node_id)
+                    .next()
+                    .map(|(id, _)| id);
+                self.first[node][kind.index()] = first;
+            }
         }
     }
 }
