@@ -27,6 +27,7 @@ const LAYERS: &[&[&str]] = &[
 /// Packages that only test or build: they may use every layer, no layer uses
 /// them outside its tests.
 const BESIDE: &[&str] = &[
+    "foliant-bench",
     "foliant-laws",
     "foliant-tests-linux",
     "foliant-tests-programs",
