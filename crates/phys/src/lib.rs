@@ -54,6 +54,6 @@ pub use frame::Frame;
 pub use phys::Phys;
 pub use poison::POISON;
 pub use reclaim::{OomVerdict, Progress, Reclaimer};
-pub use record::{Count, FrameFlags, FrameRecord, Left, Owner};
+pub use record::{Count, FrameFlags, FrameRecord, Left, MapCount, Owner};
 pub use stats::{FreeByOrder, MemoryStats, ORDERS, ZoneStats};
 pub use zone::{MAX_NODES, Mark, Watermarks, ZONE_KINDS, Zone, ZoneId, ZoneKind, Zones};

@@ -33,6 +33,8 @@ pub(crate) enum Mutant {
     TryGetUnfindable,
     /// A freeze looks and stores in two steps.
     FreezeInTwoSteps,
+    /// An entry less is counted in two steps, over a concurrent entry more.
+    UnmapInTwoSteps,
     /// The guard of a shared CPU is taken by a load and a store.
     EnterInTwoSteps,
     /// The next one to enter does not see what this one changed.

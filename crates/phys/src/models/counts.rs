@@ -7,7 +7,7 @@ use loom::thread;
 use super::holds_and_catches;
 use super::world::Word;
 use crate::mutant::Mutant;
-use crate::record::{Count, Left};
+use crate::record::{Count, Left, MapCount};
 
 /// Something counted, with a plain word in it that loom watches.
 #[derive(Default)]
@@ -123,5 +123,22 @@ fn loom_a_frozen_count_has_no_other_holder() {
             assert_eq!(one.released.load(Ordering::Relaxed), 1);
         },
         &[Mutant::FreezeInTwoSteps],
+    );
+}
+
+#[test]
+fn loom_entries_come_and_go_without_a_loss() {
+    holds_and_catches(
+        || {
+            let maps = Arc::new(MapCount::default());
+            maps.add();
+            let other = maps.clone();
+            let mapper = thread::spawn(move || other.add());
+            let left = maps.put();
+            mapper.join().unwrap();
+            assert!(matches!(left, Left::Some | Left::None));
+            assert_eq!(maps.get(), 1);
+        },
+        &[Mutant::UnmapInTwoSteps],
     );
 }

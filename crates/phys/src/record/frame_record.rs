@@ -5,6 +5,7 @@ use foliant_units::Order;
 
 use super::count::Count;
 use super::flags::FrameFlags;
+use super::map_count::MapCount;
 use super::owner::Owner;
 
 const ORDER_SHIFT: u32 = 48;
@@ -34,7 +35,7 @@ pub struct FrameRecord {
     /// References to the folio; zero means free, or not the head.
     pub refs: Count,
     /// Page-table entries that map this frame.
-    pub maps: Count,
+    pub maps: MapCount,
     /// What the frame belongs to: a word with the owner's own tagging.
     pub mapping: AtomicU64,
     /// Where in that: a page index.

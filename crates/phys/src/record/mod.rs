@@ -3,11 +3,13 @@
 mod count;
 mod flags;
 mod frame_record;
+mod map_count;
 mod owner;
 mod records;
 
 pub use count::{Count, Left};
 pub use flags::FrameFlags;
 pub use frame_record::FrameRecord;
+pub use map_count::MapCount;
 pub use owner::Owner;
 pub(crate) use records::{RecordPlan, Records, SectionStart};
