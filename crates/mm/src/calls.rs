@@ -59,12 +59,12 @@ impl<P: Mmu> Space<P> {
     /// # Errors
     /// As `mprotect(2)`; what lies before the cause has changed.
     pub fn mprotect(&self, start: VirtAddr, len: u64, prot: Prot) -> Result<(), Errno> {
-        let mut locked = Vec::new();
-        let result = self.changed(|change| change.mprotect(start, len, prot, &mut locked));
-        for range in locked {
-            self.populate_quietly(range);
+        let mut rest = self.changed(|change| change.mprotect(start, len, prot))?;
+        while let Some(paused) = rest {
+            self.populate_quietly(paused.populate);
+            rest = self.changed(|change| change.mprotect_rest(paused))?;
         }
-        result
+        Ok(())
     }
 
     /// `mremap(2)`. The address of the pages now.

@@ -46,7 +46,9 @@ pub use history::History;
 pub use layout::{Growth, Layout, Randomness, STACK_GUARD, TASK_END};
 pub use map::{AddressMap, Change};
 pub use object::{FileBacking, Latency, Object, ObjectId, Pages};
-pub use ops::{Advised, FileMap, FilePlacement, MapRequest, Mapped, MoveRequest, Moved, SyncPlan};
+pub use ops::{
+    Advised, FileMap, FilePlacement, MapRequest, Mapped, MoveRequest, Moved, ProtectRest, SyncPlan,
+};
 pub use pages::{PageView, Populate, PopulateError, Residency};
 pub use space::{Space, SpaceViolation};
 pub use tree::{Published, Tree};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use foliant_mm::{
     Env, FileLabel, FileMap, FilePlacement, Growth, Layout, Limits, MapRequest, Mapping, MoveRequest, Object,
-    Randomness, Space,
+    Randomness, Source, Space, VmFlags,
 };
 use foliant_phys::{BootOptions, testing};
 use foliant_platform::testing::TestPlatform;
@@ -14,7 +14,8 @@ use foliant_uapi::{MapFlags, MlockAllFlags, MlockFlags, MremapFlags, MsyncFlags,
 use foliant_units::{Errno, VirtAddr, VirtRange, Vpn, VpnRange};
 
 use crate::op::{
-    AREA, AREA_BYTES, Behind, ELSEWHERE, FILE_PAGES, FIRST_PAGE, Observed, Op, Page, SEEN_PAGES, Shown,
+    AREA, AREA_BYTES, Behind, ELSEWHERE, FILE_PAGES, FIRST_PAGE, Foreign, Observed, Op, Page, SEEN_PAGES,
+    Shown,
 };
 
 /// Frames of the machine: far more than a sequence touches.
@@ -69,8 +70,8 @@ impl Foliant {
         }
     }
 
-    /// Runs one sequence in a fresh space.
-    pub fn run(&self, ops: &[Op]) -> Vec<Observed> {
+    /// Runs one sequence in a fresh space that has the `foreign` mappings too.
+    pub fn run(&self, ops: &[Op], foreign: &[Foreign]) -> Vec<Observed> {
         let layout = Layout::new(self.limits.stack, Growth::TopDown, Randomness::None);
         let space = Space::new(&self.env, layout, self.limits);
         let object = Object::shmem(&self.env, 2 * FILE_PAGES * 4096);
@@ -85,6 +86,9 @@ impl Foliant {
             file: open(),
             read_only: open(),
         };
+        for vma in foreign {
+            run.occupy(vma);
+        }
         ops.iter().map(|op| run.observe(op)).collect()
     }
 }
@@ -120,6 +124,19 @@ fn code(result: Result<(), Errno>) -> i64 {
 }
 
 impl Run {
+    fn occupy(&self, vma: &Foreign) {
+        let range = VirtRange::new(VirtAddr::new(vma.range.0), VirtAddr::new(vma.range.1)).pages();
+        let flags = if vma.stack {
+            VmFlags::GROWSDOWN
+        } else {
+            VmFlags::empty()
+        };
+        // Neighbours may become one; only where they are matters.
+        let _ = self
+            .space
+            .install(range, flags, range.start.raw(), Source::Anonymous);
+    }
+
     fn observe(&mut self, op: &Op) -> Observed {
         let before = self.space.count().minor_faults;
         let result = self.perform(op);
@@ -147,11 +164,7 @@ impl Run {
                 behind,
                 offset,
             } => {
-                let (file, anonymous) = match behind {
-                    Behind::Anonymous => (None, MapFlags::ANONYMOUS),
-                    Behind::File => (Some(memfd(&self.file, true)), MapFlags::empty()),
-                    Behind::ReadOnlyFile => (Some(memfd(&self.read_only, false)), MapFlags::empty()),
-                };
+                let (file, anonymous) = self.behind(behind);
                 let request = MapRequest {
                     addr: abs(at),
                     len,
@@ -161,6 +174,25 @@ impl Run {
                     file,
                 };
                 self.placed(space.mmap(&request), len)
+            }
+            Op::MapAnywhere {
+                hint,
+                len,
+                flags,
+                behind,
+            } => {
+                let (file, anonymous) = self.behind(behind);
+                let request = MapRequest {
+                    addr: VirtAddr::new(hint),
+                    len,
+                    prot: Prot::READ,
+                    flags: MapFlags::from_bits_retain(flags.into()) | anonymous,
+                    offset: 0,
+                    file,
+                };
+                space
+                    .mmap(&request)
+                    .map_or_else(Errno::to_return, |at| at.raw() as i64)
             }
             Op::Unmap { at, len } => code(space.munmap(abs(at), len)),
             Op::Protect { at, len, prot } => {
@@ -212,6 +244,14 @@ impl Run {
                 let read = space.copy_in(abs(at), &mut byte);
                 read.map_or(Errno::FAULT.to_return(), |()| i64::from(byte[0]))
             }
+        }
+    }
+
+    fn behind(&self, behind: Behind) -> (Option<FileMap<Machine>>, MapFlags) {
+        match behind {
+            Behind::Anonymous => (None, MapFlags::ANONYMOUS),
+            Behind::File => (Some(memfd(&self.file, true)), MapFlags::empty()),
+            Behind::ReadOnlyFile => (Some(memfd(&self.read_only, false)), MapFlags::empty()),
         }
     }
 

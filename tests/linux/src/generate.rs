@@ -37,13 +37,17 @@ impl Rng {
     }
 }
 
-/// A sequence of `count` operations.
-pub fn sequence(seed: u64, count: usize) -> Vec<Op> {
+/// A sequence of `count` operations; `anywhere` mappings only where both sides
+/// have the same layout.
+pub fn sequence(seed: u64, count: usize, anywhere: bool) -> Vec<Op> {
     let mut rng = Rng::new(seed);
     // Some sequences stay with few kinds, so that states pile up.
     let kinds: Vec<u64> = (0..rng.pick(&[3, 6, 20])).map(|_| rng.below(100)).collect();
     (0..count)
         .map(|at| {
+            if anywhere && rng.one_in(12) {
+                return map_anywhere(&mut rng);
+            }
             let kind = if at < 4 || rng.one_in(3) {
                 rng.below(30)
             } else {
@@ -148,6 +152,37 @@ fn map(rng: &mut Rng, at: u64, len: u64) -> Op {
         flags,
         behind,
         offset,
+    }
+}
+
+fn map_anywhere(rng: &mut Rng) -> Op {
+    const HUGE: u64 = 2 << 20;
+    Op::MapAnywhere {
+        hint: rng.pick(&[
+            0,
+            0,
+            0,
+            0,
+            1,
+            0x800,
+            0x1000,
+            0x5555_0000_0000,
+            0x7fff_f000_0000,
+            0x7fff_ffff_e000,
+            1 << 47,
+        ]),
+        len: rng.pick(&[
+            PAGE,
+            3 * PAGE,
+            HUGE,
+            HUGE,
+            2 * HUGE,
+            HUGE + PAGE,
+            3 << 20,
+            HUGE - PAGE,
+        ]),
+        flags: rng.pick(&[2, 2, 1, 0x102, 0x2_0002, 0x42, 0x82, 0x4002]),
+        behind: rng.pick(&[Behind::Anonymous, Behind::Anonymous, Behind::File]),
     }
 }
 

@@ -6,7 +6,8 @@
 use std::io;
 
 use crate::op::{
-    AREA, AREA_BYTES, Behind, ELSEWHERE, FILE_PAGES, FIRST_PAGE, Observed, Op, Page, SEEN_PAGES, Shown,
+    AREA, AREA_BYTES, Behind, ELSEWHERE, FILE_PAGES, FIRST_PAGE, Foreign, Observed, Op, Page, SEEN_PAGES,
+    Shown,
 };
 
 /// Whether the running kernel is one whose behaviour Foliant copies: 6.18 or newer.
@@ -80,12 +81,20 @@ impl Linux {
         })
     }
 
-    /// Runs one sequence in a fresh child.
+    /// Whether this process, and so its children, has no random addresses.
+    pub fn is_fixed(&self) -> bool {
+        // SAFETY: asks and changes nothing.
+        unsafe { libc::personality(0xffff_ffff) & libc::ADDR_NO_RANDOMIZE != 0 }
+    }
+
+    /// Runs one sequence in a fresh child. Also what else that child has mapped.
     ///
     /// # Errors
     /// Those of the calls around it; a child that died early gives fewer observations.
-    pub fn run(&self, ops: &[Op]) -> io::Result<Vec<Observed>> {
+    pub fn run(&self, ops: &[Op]) -> io::Result<(Vec<Observed>, Vec<Foreign>)> {
         let files = Files::new()?;
+        let maps = std::fs::read_to_string("/proc/self/maps")?;
+        let foreign = maps.lines().filter_map(foreign).collect();
         // SAFETY: the arena is ours and no child runs.
         unsafe {
             self.arena.cast::<Header>().write(Header {
@@ -105,7 +114,7 @@ impl Linux {
         if unsafe { libc::waitpid(pid, &mut status, 0) } != pid {
             return Err(io::Error::last_os_error());
         }
-        Ok(self.collect())
+        Ok((self.collect(), foreign))
     }
 
     fn child(&self, ops: &[Op], files: &Files) -> ! {
@@ -227,6 +236,15 @@ fn is_past_area(text: &[u8]) -> bool {
     })
 }
 
+/// A mapping of this process, and so of the child.
+fn foreign(line: &str) -> Option<Foreign> {
+    let vma = header(line)?;
+    (vma.range.1 < 1 << 47).then(|| Foreign {
+        range: vma.range,
+        stack: vma.name == "[stack]",
+    })
+}
+
 /// A private mapping that code or a stack is in, from a line of `maps`.
 fn own(line: &str) -> Option<Own> {
     let vma = header(line)?;
@@ -304,6 +322,17 @@ impl Files {
     }
 }
 
+impl Files {
+    /// The descriptor and flag that ask for it.
+    const fn behind(&self, behind: Behind) -> (u64, u64) {
+        match behind {
+            Behind::Anonymous => (u64::MAX, libc::MAP_ANONYMOUS as u64),
+            Behind::File => (self.file as u64, 0),
+            Behind::ReadOnlyFile => (self.read_only as u64, 0),
+        }
+    }
+}
+
 impl Drop for Files {
     fn drop(&mut self) {
         for fd in [self.file, self.read_only, self.scratch, self.pattern] {
@@ -336,17 +365,22 @@ fn perform(op: &Op, files: &Files) -> i64 {
             behind,
             offset,
         } => {
-            let (fd, anonymous) = match behind {
-                Behind::Anonymous => (-1, libc::MAP_ANONYMOUS as u64),
-                Behind::File => (i64::from(files.file), 0),
-                Behind::ReadOnlyFile => (i64::from(files.read_only), 0),
-            };
+            let (fd, anonymous) = files.behind(behind);
             let flags = u64::from(flags) | anonymous;
-            let got = call(
-                libc::SYS_mmap,
-                [abs(at), len, prot.into(), flags, fd as u64, offset],
-            );
+            let got = call(libc::SYS_mmap, [abs(at), len, prot.into(), flags, fd, offset]);
             placed(got, len)
+        }
+        Op::MapAnywhere {
+            hint,
+            len,
+            flags,
+            behind,
+        } => {
+            let (fd, anonymous) = files.behind(behind);
+            call(
+                libc::SYS_mmap,
+                [hint, len, 1, u64::from(flags) | anonymous, fd, 0],
+            )
         }
         Op::Unmap { at, len } => call(libc::SYS_munmap, [abs(at), len, 0, 0, 0, 0]),
         Op::Protect { at, len, prot } => call(libc::SYS_mprotect, [abs(at), len, prot.into(), 0, 0, 0]),

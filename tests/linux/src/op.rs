@@ -41,6 +41,18 @@ pub enum Op {
         /// Offset.
         offset: u64,
     },
+    /// `mmap` of anonymous memory or the file at no or a far address; the
+    /// result is the absolute address, and the mapping stays.
+    MapAnywhere {
+        /// Hint.
+        hint: u64,
+        /// Length.
+        len: u64,
+        /// Flags, without `MAP_ANONYMOUS`.
+        flags: u32,
+        /// The file.
+        behind: Behind,
+    },
     /// `munmap`.
     Unmap {
         /// Where.
@@ -153,6 +165,15 @@ impl Op {
     pub const fn absolute(at: u64) -> u64 {
         AREA.raw() + (FIRST_PAGE << 12) + at
     }
+}
+
+/// A mapping of the process that runs the operations, which they go around.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Foreign {
+    /// First byte, and the first one past the end.
+    pub range: (u64, u64),
+    /// Whether it is the stack.
+    pub stack: bool,
 }
 
 /// One VMA as `/proc/PID/smaps` shows it.

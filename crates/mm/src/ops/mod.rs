@@ -22,6 +22,7 @@ mod unmap;
 pub use advise::Advised;
 pub use map::{FileMap, FilePlacement, MapRequest, Mapped};
 pub use mremap::{MoveRequest, Moved};
+pub use protect::ProtectRest;
 pub use sync::SyncPlan;
 
 use foliant_units::{Errno, PAGE_SIZE, VirtAddr, VirtRange, VpnRange};

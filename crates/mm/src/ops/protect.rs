@@ -11,32 +11,34 @@ use crate::vma::{Backing, Vma};
 use crate::work::PageWork;
 
 use alloc::sync::Arc;
-use alloc::vec::Vec;
+
+/// A call that pauses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ProtectRest {
+    /// To be populated now; failures are ignored.
+    pub populate: VpnRange,
+    remaining: VpnRange,
+    prot: Prot,
+}
 
 impl<B: Backing, W: PageWork<B>> Change<'_, B, W> {
     /// Changes rights, one VMA after the other until one refuses or is
-    /// missing. Comes back with the ranges that must be populated for writing,
-    /// because they are locked and could not be written before.
+    /// missing. A locked mapping that could not be written before must be
+    /// populated before its neighbours are looked at: then the call pauses.
     ///
     /// # Errors
     /// As `mprotect(2)`; VMAs before the cause have changed.
     ///
     /// # Linux source concept
     /// `do_mprotect_pkey()`.
-    pub fn mprotect(
-        &mut self,
-        start: VirtAddr,
-        len: u64,
-        prot: Prot,
-        populate: &mut Vec<VpnRange>,
-    ) -> Result<(), Errno> {
+    pub fn mprotect(&mut self, start: VirtAddr, len: u64, prot: Prot) -> Result<Option<ProtectRest>, Errno> {
         let grows = prot & (Prot::GROWSDOWN | Prot::GROWSUP);
         let prot = prot - grows;
         if grows == Prot::GROWSDOWN | Prot::GROWSUP || !start.is_aligned() {
             return Err(Errno::INVAL);
         }
         if len == 0 {
-            return Ok(());
+            return Ok(None);
         }
         let range = VirtRange::sized(start, page_align(len)).filter(|range| !range.is_empty());
         let range = range.ok_or(Errno::NOMEM)?.pages();
@@ -45,7 +47,18 @@ impl<B: Backing, W: PageWork<B>> Change<'_, B, W> {
             return Err(Errno::INVAL);
         }
         let range = self.extended(range, grows)?;
+        self.protect_range(range, prot)
+    }
 
+    /// Goes on after a pause.
+    ///
+    /// # Errors
+    /// As [`mprotect`](Self::mprotect).
+    pub fn mprotect_rest(&mut self, rest: ProtectRest) -> Result<Option<ProtectRest>, Errno> {
+        self.protect_range(rest.remaining, rest.prot)
+    }
+
+    fn protect_range(&mut self, range: VpnRange, prot: Prot) -> Result<Option<ProtectRest>, Errno> {
         let mut at = range.start;
         while at < range.end {
             let vma = self.tree.get(at).cloned().ok_or(Errno::NOMEM)?;
@@ -54,12 +67,16 @@ impl<B: Backing, W: PageWork<B>> Change<'_, B, W> {
                 && prot.contains(Prot::READ)
                 && vma.flags.contains(VmFlags::MAYEXEC);
             let rights = rights(if implied { prot | Prot::EXEC } else { prot });
-            if let Some(locked) = self.protect_part(&vma, part, rights)? {
-                populate.push(locked);
-            }
             at = part.end;
+            if self.protect_part(&vma, part, rights)? {
+                return Ok(Some(ProtectRest {
+                    populate: part,
+                    remaining: VpnRange::new(at, range.end),
+                    prot,
+                }));
+            }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// The range that is meant, with `PROT_GROWSDOWN` from the start of the stack.
@@ -85,14 +102,11 @@ impl<B: Backing, W: PageWork<B>> Change<'_, B, W> {
         }
     }
 
+    /// Whether the part is locked and must be populated for writing.
+    ///
     /// # Linux source concept
     /// `mprotect_fixup()`.
-    fn protect_part(
-        &mut self,
-        vma: &Arc<Vma<B>>,
-        part: VpnRange,
-        rights: VmFlags,
-    ) -> Result<Option<VpnRange>, Errno> {
+    fn protect_part(&mut self, vma: &Arc<Vma<B>>, part: VpnRange, rights: VmFlags) -> Result<bool, Errno> {
         let old = vma.flags;
         let mut new = (old - VmFlags::ACCESS) | rights;
         if !allowed(old).contains(rights) {
@@ -102,7 +116,7 @@ impl<B: Backing, W: PageWork<B>> Change<'_, B, W> {
             return Err(Errno::PERM);
         }
         if new == old {
-            return Ok(None);
+            return Ok(false);
         }
         let uncounted =
             VmFlags::ACCOUNT | VmFlags::WRITE | VmFlags::HUGETLB | VmFlags::SHARED | VmFlags::NORESERVE;
@@ -127,7 +141,7 @@ impl<B: Backing, W: PageWork<B>> Change<'_, B, W> {
         self.book.usage.add(new, part.len());
         let lockable = VmFlags::WRITE | VmFlags::SHARED | VmFlags::LOCKED;
         let became_writable = old & lockable == VmFlags::LOCKED && new.contains(VmFlags::WRITE);
-        Ok(became_writable.then_some(part))
+        Ok(became_writable)
     }
 
     /// Whether every page of the range has a VMA.

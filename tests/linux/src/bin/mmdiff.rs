@@ -1,7 +1,8 @@
 //! Compares Foliant's spaces with the live kernel's, without end.
 //!
 //! `mmdiff [FIRST_SEED [COUNT [OPERATIONS]]]`; stops at the first difference
-//! and shows the shortest sequence that leads to it.
+//! and shows the shortest sequence that leads to it. Under `setarch -R` the
+//! addresses that the kernel chooses are compared too.
 
 use foliant_tests_linux::compare::{explain, first_difference, shrink};
 use foliant_tests_linux::foliant::Foliant;
@@ -17,9 +18,12 @@ fn main() -> std::io::Result<()> {
     let length = args.next().unwrap_or(60) as usize;
     let linux = Linux::new()?;
     let foliant = Foliant::like_this_process();
-    let differs = |ops: &[_]| first_difference(&linux.run(ops).unwrap_or_default(), &foliant.run(ops));
+    let differs = |ops: &[_]| {
+        let (seen, foreign) = linux.run(ops).unwrap_or_default();
+        first_difference(&seen, &foliant.run(ops, &foreign))
+    };
     for seed in first..first + count {
-        let ops = sequence(seed, length);
+        let ops = sequence(seed, length, linux.is_fixed());
         if differs(&ops).is_some() {
             let short = shrink(&ops, differs);
             println!("seed {seed}:");
