@@ -231,7 +231,8 @@ impl<P: Mmu> Space<P> {
         pages <= self.env.phys().stats().total
     }
 
-    /// Checks the counters against the tables.
+    /// Checks the counters against the tables. Meaningful while nobody changes
+    /// the space or an object that it maps.
     pub fn audit(&self, report: &mut dyn FnMut(SpaceViolation)) {
         let mut found = [0_i64; 3];
         for vma in &self.map.snapshot() {

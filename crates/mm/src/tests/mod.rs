@@ -6,4 +6,5 @@ mod faults;
 mod files;
 mod forks;
 mod live;
+mod threads;
 mod world;
