@@ -15,6 +15,7 @@ use crate::object::ObjectId;
 pub struct Env<P: Mmu> {
     phys: Arc<Phys<P>>,
     zero: Pfn,
+    frames: u64,
     families: Families,
     objects: AtomicU64,
 }
@@ -28,9 +29,11 @@ impl<P: Mmu> Env<P> {
         let zero = phys.alloc(AllocRequest::kernel(Owner::Kernel).zeroed())?;
         phys.record(zero.pfn()).set(FrameFlags::ZERO_PAGE);
         let zero = zero.into_pfn();
+        let frames = phys.stats().total;
         Ok(Arc::new(Self {
             phys,
             zero,
+            frames,
             families: Families::default(),
             objects: AtomicU64::new(0),
         }))
@@ -45,6 +48,11 @@ impl<P: Mmu> Env<P> {
     /// never counted and never written.
     pub fn zero_frame(&self) -> Pfn {
         self.zero
+    }
+
+    /// Frames of the machine that anybody can ever have.
+    pub fn frames(&self) -> u64 {
+        self.frames
     }
 
     pub(crate) fn families(&self) -> &Families {

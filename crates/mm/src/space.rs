@@ -156,9 +156,8 @@ impl<P: Mmu> Space<P> {
     /// Remembers the faults of a mapping that goes. Parts that were split off
     /// it count together, and the first one to go tells for all so far.
     pub(crate) fn remember(&self, vma: &Vma<P>) {
-        let tally = vma.faults.drain();
-        if tally.total() > 0 {
-            self.history.lock().add(&vma.source, &tally);
+        if vma.faults.tally().total() > 0 {
+            self.history.lock().add(&vma.source, &vma.faults.drain());
         }
     }
 
@@ -228,7 +227,7 @@ impl<P: Mmu> Space<P> {
     /// `__vm_enough_memory()` with `OVERCOMMIT_GUESS`: refused is only what
     /// could not fit if the machine were empty.
     pub(crate) fn may_commit(&self, pages: u64) -> bool {
-        pages <= self.env.phys().stats().total
+        pages <= self.env.frames()
     }
 
     /// Checks the counters against the tables. Meaningful while nobody changes
@@ -285,6 +284,9 @@ impl<P: Mmu> Drop for Space<P> {
             pages::zap(self, vma, vma.range, Removal::Unmap, &mut gather);
         }
         gather.finish();
+        for object in self.map.snapshot().iter().filter_map(|vma| vma.object()) {
+            object.detach(self);
+        }
     }
 }
 

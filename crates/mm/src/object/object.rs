@@ -226,6 +226,17 @@ impl<P: Mmu> Object<P> {
         }
     }
 
+    /// Forgets a space that is being dropped.
+    pub(crate) fn detach(&self, space: &Space<P>) {
+        let gone = self
+            .mappers
+            .lock()
+            .spaces
+            .remove(&core::ptr::from_ref(space).addr());
+        // It frees the memory of the space's last weak reference, outside of the lock.
+        drop(gone);
+    }
+
     /// The spaces that may map the object.
     pub(super) fn mappers(&self) -> Vec<Arc<Space<P>>> {
         // Upgraded under the lock, dropped outside: a last reference ends a space.
