@@ -4,9 +4,10 @@ use foliant_arch::tlb::TlbEntry;
 use foliant_arch::x86_64::X86_64;
 use foliant_arch::{Entry, Format, Translation, peek};
 use foliant_phys::FrameFlags;
-use foliant_platform::CpuId;
+use foliant_platform::{CpuId, Flush};
 use foliant_units::{Pfn, VirtAddr, Vpn, VpnRange};
 
+use crate::context::SoftContext;
 use crate::cpu::CpuState;
 use crate::machine::SoftMachine;
 use crate::space::SpaceState;
@@ -92,6 +93,26 @@ impl SoftMachine {
             }
         }
         found
+    }
+
+    /// Whether a CPU would go wrong without this flush.
+    pub(crate) fn is_needed(&self, context: &SoftContext, what: Flush<'_>) -> bool {
+        let space = context.space();
+        self.cpu_states().iter().any(|cpu| {
+            let cpu = cpu.lock();
+            if !cpu.is_up_to_date(space) {
+                return false;
+            }
+            let named = |pages: VpnRange| what.ranges.iter().any(|range| range.overlaps(pages));
+            let entries = cpu.tlb().entries().filter(|entry| entry.tag == space.tag);
+            let mut entries = entries.filter(|entry| named(entry.range()));
+            let mut links = cpu
+                .tlb()
+                .links()
+                .filter(|&(tag, _, _)| what.tables_freed && tag == space.tag);
+            entries.any(|entry| self.compare(space, entry).is_some())
+                || links.any(|(_, pages, start)| self.table_of(space, pages.start) != Some(start.table))
+        })
     }
 
     /// The space of a tag whose entries in `cpu` will be used as they are.

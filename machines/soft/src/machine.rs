@@ -58,6 +58,8 @@ pub struct FlushStats {
     pub deferred: u64,
     /// Flushes that were forgotten on purpose, in whole or in part.
     pub forgotten: u64,
+    /// Of those that were forgotten in whole, how many some CPU needed.
+    pub needed: u64,
 }
 
 #[derive(Debug, Default)]
@@ -67,6 +69,7 @@ struct Counts {
     caught_up: AtomicU64,
     deferred: AtomicU64,
     forgotten: AtomicU64,
+    needed: AtomicU64,
 }
 
 /// A machine; a cheap handle to it.
@@ -163,6 +166,7 @@ impl SoftMachine {
             caught_up: get(&counts.caught_up),
             deferred: get(&counts.deferred),
             forgotten: get(&counts.forgotten),
+            needed: get(&counts.needed),
         }
     }
 
@@ -269,6 +273,9 @@ unsafe impl Mmu for SoftMachine {
         }
         match left {
             Left::All => self.shoot_down(context, what),
+            Left::Nothing if self.is_needed(context, what) => {
+                self.0.counts.needed.fetch_add(1, Ordering::Relaxed);
+            }
             Left::Nothing => {}
             Left::WithoutTables => self.shoot_down(
                 context,
