@@ -1,2 +1,44 @@
-//! placeholder
-fn main() {}
+//! The `foliant` command: one file per sub-command.
+
+mod report;
+mod run;
+mod size;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// What the command itself fails with, as `env` and its relatives do: below
+/// are the program's own statuses, above are 126 and 127 of shells.
+const OWN_FAILURE: u8 = 125;
+
+/// Linux's memory manager, to run programs on.
+#[derive(Parser)]
+#[command(name = "foliant", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Run(run::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(why) => {
+            // Help and version come this way too; a closed pipe is nobody's error.
+            let _printed = why.print();
+            return if why.use_stderr() {
+                ExitCode::from(OWN_FAILURE)
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    match cli.command {
+        Command::Run(args) => run::run(&args),
+    }
+}

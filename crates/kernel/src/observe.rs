@@ -1,7 +1,5 @@
 //! Whoever watches what programs do, for reports and traces.
 
-use alloc::sync::Arc;
-
 use foliant_mm::{Access, FaultError, Resolved};
 use foliant_units::{Errno, VirtAddr};
 
@@ -44,18 +42,18 @@ pub trait Observer<M: UserMachine>: Send + Sync {
     ) {
     }
 
-    /// A process is about to leave an address space that nobody else uses: it
-    /// ends, or executes another program.
+    /// A process is about to leave its address space: it ends, or executes
+    /// another program.
     fn space_ends(&self, _task: &Task<M>, _space: &Space<M>) {}
 }
 
 impl<M: UserMachine> Kernel<M> {
-    /// Tells the observer that `task` leaves `space`, if nobody else is in it.
-    pub(crate) fn observe_end(&self, task: &Task<M>, space: &Arc<Space<M>>) {
+    /// Tells the observer that the last task of a process leaves `space`. To
+    /// be called before a `vfork` parent is told.
+    pub(crate) fn observe_end(&self, task: &Task<M>, space: &Space<M>) {
         // A vfork child leaves its parent's space, which goes on.
-        if let Some(observer) = self.observer()
-            && Arc::strong_count(space) == 1
-        {
+        let borrowed = task.vfork.lock().is_some();
+        if let Some(observer) = self.observer().filter(|_| !borrowed) {
             observer.space_ends(task, space);
         }
     }

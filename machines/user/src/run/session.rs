@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use foliant_kernel::exec::Boot;
 use foliant_kernel::fs::{OpenFile, TaskFiles};
+use foliant_kernel::signal::SigSet;
 use foliant_kernel::{Kernel, ProgramEvent, Settings, Task, WaitStatus};
 use foliant_mm::Env;
 use foliant_phys::{BootOptions, Phys};
@@ -27,6 +28,9 @@ pub struct Session {
     files: Arc<HostFs<User>>,
     inherited: Vec<RawFd>,
     fail_at: Option<u64>,
+    signals: signals::Forwarder,
+    /// Signals that this process was given as ignored, and as blocked.
+    given: (SigSet, SigSet),
 }
 
 /// How a program ended.
@@ -44,9 +48,7 @@ impl Outcome {
     pub fn exit_code(self) -> u8 {
         match self {
             Self::Ended(WaitStatus::Exited(code)) => code,
-            Self::Ended(WaitStatus::Killed(signal, _) | WaitStatus::Stopped(signal)) => {
-                128 + signal.raw() as u8
-            }
+            Self::Ended(WaitStatus::Killed(signal, _) | WaitStatus::Stopped(signal)) => 128 + signal.raw(),
             Self::Ended(WaitStatus::Continued) => 0,
             Self::Failed(_) => FAILED,
         }
@@ -68,6 +70,10 @@ impl Session {
     /// [`RunError`].
     pub fn new(options: Options) -> Result<Self, RunError> {
         let inherited = inherited();
+        let given = identity::signals();
+        // Before any thread is made: a thread that does not hold them back
+        // would die of the signals that are the program's.
+        let signals = signals::Forwarder::new();
         let machine = User::new(options.memory.end(), options.cpus)?;
         let boot = BootOptions {
             ram_is_zeroed: true,
@@ -93,6 +99,8 @@ impl Session {
             files,
             inherited,
             fail_at: options.fail_at,
+            signals,
+            given,
         };
         session.mount().map_err(RunError::Files)?;
         Ok(session)
@@ -121,16 +129,15 @@ impl Session {
     /// # Errors
     /// [`RunError`] if it does not even start.
     pub fn run(&self, command: &Command) -> Result<Outcome, RunError> {
-        let signals = signals::Forwarder::new();
         let task = self.start(command)?;
-        signals.serve(&self.kernel, &task);
+        self.signals.serve(&self.kernel, &task);
         let outcome = self.await_end();
         self.files.sync();
         Ok(outcome)
     }
 
     fn start(&self, command: &Command) -> Result<Arc<Task<User>>, RunError> {
-        let (ignored, blocked) = identity::signals();
+        let (ignored, blocked) = self.given;
         let boot = Boot {
             path: command.path.as_os_str().as_bytes().to_vec(),
             args: command.args.iter().map(|arg| arg.as_bytes().to_vec()).collect(),

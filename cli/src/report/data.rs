@@ -1,0 +1,179 @@
+//! What memory did during a run, as plain data.
+//!
+//! Everything here is counted below, by machine, kernel and memory manager;
+//! this is the form in which it is shown and kept. Field names are those of
+//! the JSON report.
+
+use serde::Serialize;
+
+/// One run of a program.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Report {
+    /// The program and its arguments.
+    pub(crate) command: Vec<String>,
+    /// How it ended.
+    pub(crate) ending: Ending,
+    /// Wall time, milliseconds.
+    pub(crate) elapsed_ms: u64,
+    /// The machine it ran on.
+    pub(crate) machine: Machine,
+    /// Processes that ran, in the order of their start.
+    pub(crate) processes: Vec<Process>,
+    /// Processes that are not listed, because there were too many.
+    pub(crate) processes_left_out: u64,
+    /// Faults of all processes, by kind.
+    pub(crate) faults: Vec<Count>,
+    /// The machine's zones at the end.
+    pub(crate) zones: Vec<Zone>,
+    /// Cached translations.
+    pub(crate) tlb: Vec<Count>,
+    /// System calls of memory management.
+    pub(crate) memory_calls: Vec<Count>,
+    /// All other system calls.
+    pub(crate) other_calls: Vec<Count>,
+    /// What the program asked for and the machine does not have.
+    pub(crate) unsupported: Vec<Count>,
+    /// Resident memory and faults over time.
+    pub(crate) timeline: Vec<Moment>,
+}
+
+/// How a program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Ending {
+    /// With this code.
+    Exited(u8),
+    /// By this signal.
+    Killed(u8),
+}
+
+impl Default for Ending {
+    fn default() -> Self {
+        Self::Exited(0)
+    }
+}
+
+/// The machine.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Machine {
+    /// RAM, bytes.
+    pub(crate) ram: u64,
+    /// CPUs.
+    pub(crate) cpus: u32,
+    /// Where the randomness of layouts started; `None` without randomness.
+    pub(crate) seed: Option<u64>,
+}
+
+/// A name and how often.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Count {
+    /// What.
+    pub(crate) name: String,
+    /// How often.
+    pub(crate) count: u64,
+}
+
+impl Count {
+    /// A name and how often.
+    pub(crate) fn new(name: impl Into<String>, count: u64) -> Self {
+        Self {
+            name: name.into(),
+            count,
+        }
+    }
+}
+
+/// Resident memory, KiB.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Resident {
+    /// Private memory.
+    pub(crate) anon: u64,
+    /// Pages of files.
+    pub(crate) file: u64,
+    /// Shared memory.
+    pub(crate) shmem: u64,
+}
+
+impl Resident {
+    /// All of it.
+    pub(crate) fn total(self) -> u64 {
+        self.anon + self.file + self.shmem
+    }
+}
+
+/// One process.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Process {
+    /// Its id on the machine.
+    pub(crate) pid: u64,
+    /// Its name.
+    pub(crate) name: String,
+    /// Most memory at one time; the parts may have peaked at different times.
+    pub(crate) peak: Resident,
+    /// Most memory at one time, all sorts together, KiB.
+    pub(crate) peak_total: u64,
+    /// Memory at the end.
+    pub(crate) last: Resident,
+    /// Minor faults.
+    pub(crate) minor_faults: u64,
+    /// Major faults.
+    pub(crate) major_faults: u64,
+    /// Page tables without the top one, KiB (`VmPTE`).
+    pub(crate) table_kib: u64,
+    /// Page tables by level, the lowest first: PTE, PMD, PUD.
+    pub(crate) tables: Vec<Count>,
+    /// Its mappings at the end, ascending.
+    pub(crate) areas: Vec<Area>,
+    /// Mappings that were gone before the end, by what they mapped; without addresses.
+    pub(crate) gone: Vec<Area>,
+}
+
+/// One mapping.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Area {
+    /// First address.
+    pub(crate) start: u64,
+    /// First address past the end.
+    pub(crate) end: u64,
+    /// `rwxp`.
+    pub(crate) perms: String,
+    /// File, `[heap]` and the like; empty for none.
+    pub(crate) name: String,
+    /// Resident, KiB.
+    pub(crate) resident: u64,
+    /// Faults by kind; kinds that did not happen are left out.
+    pub(crate) faults: Vec<Count>,
+}
+
+impl Area {
+    /// Size, KiB.
+    pub(crate) fn size(&self) -> u64 {
+        (self.end - self.start) / 1024
+    }
+}
+
+/// One zone of the machine's memory.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Zone {
+    /// Node.
+    pub(crate) node: u32,
+    /// Name.
+    pub(crate) name: String,
+    /// Frames of the allocator.
+    pub(crate) managed: u64,
+    /// Free frames.
+    pub(crate) free: u64,
+    /// Free blocks by order.
+    pub(crate) free_by_order: Vec<u64>,
+}
+
+/// The state at one time.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Moment {
+    /// Milliseconds since the start.
+    pub(crate) ms: u64,
+    /// Resident memory of all processes.
+    pub(crate) resident: Resident,
+    /// Faults so far.
+    pub(crate) faults: u64,
+}

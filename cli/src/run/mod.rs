@@ -1,0 +1,283 @@
+//! `foliant run`: runs a program on a machine of its own.
+
+mod calls;
+mod recorder;
+mod trace;
+mod zones;
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::{Context, Result, anyhow};
+use foliant_kernel::WaitStatus;
+use foliant_phys::boot::RegionKind;
+use foliant_uapi::Sysno;
+use foliant_units::Errno;
+use foliant_user::{Command, MemoryPlan, Options, Outcome, RunError, Session};
+
+use crate::OWN_FAILURE;
+use crate::report::{self, Count, Ending, Form, Report};
+use crate::size::Size;
+use recorder::{Recorder, by_kind};
+use trace::Trace;
+use zones::Zones;
+
+/// Run a program on a machine of its own, and tell what memory did.
+///
+/// The program's input, output, working folder, environment, terminal and exit
+/// status are its own. Example: foliant run --ram 256M -- python3 -c 'print(1)'
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// Memory of the machine.
+    #[arg(long, value_name = "SIZE", default_value = "2G")]
+    ram: Size,
+    /// CPUs of the machine [default: those of the host].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+    cpus: Option<u32>,
+    /// Zones instead of --ram: dma32=1G,normal=2G,movable=512M. The first
+    /// 16 MiB are the zone DMA; movable is a part of the other two.
+    #[arg(long, value_name = "LIST", conflicts_with = "ram")]
+    zones: Option<Zones>,
+    /// The same address-space layout every time.
+    #[arg(long)]
+    no_aslr: bool,
+    /// Where the randomness of layouts starts: equal seeds, equal layouts.
+    #[arg(long, value_name = "N", conflicts_with = "no_aslr")]
+    seed: Option<u64>,
+    /// text, json, html, each perhaps with =FILE, or none. Text and JSON go to
+    /// standard error, HTML to foliant.html, unless a file is named.
+    #[arg(long, value_name = "FORM", default_value = "text")]
+    report: Form,
+    /// Write every system call and fault to a file, one JSON object a line.
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+    /// Make the N-th frame allocation of the program fail.
+    #[arg(long, value_name = "N")]
+    fail_at: Option<u64>,
+    /// Write every system call to standard error.
+    #[arg(long)]
+    strace: bool,
+    /// The program and its arguments.
+    #[arg(
+        value_name = "PROGRAM",
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    command: Vec<OsString>,
+}
+
+/// Runs the program; its status is ours.
+pub(crate) fn run(args: &Args) -> ExitCode {
+    match try_run(args) {
+        Ok(status) => ExitCode::from(status),
+        Err(why) => {
+            eprintln!("foliant: {why:#}");
+            ExitCode::from(OWN_FAILURE)
+        }
+    }
+}
+
+fn try_run(args: &Args) -> Result<u8> {
+    let recorder = Recorder::new(trace(args)?);
+    let seed = args.seed.unwrap_or_else(random_seed);
+    let options = Options {
+        memory: memory(args)?,
+        cpus: args.cpus.unwrap_or_else(host_cpus),
+        randomize: !args.no_aslr,
+        seed,
+        fail_at: args.fail_at,
+        observer: Some(recorder.clone()),
+    };
+    let machine = report::Machine {
+        ram: options
+            .memory
+            .map()
+            .entries()
+            .iter()
+            .filter(|entry| entry.kind == RegionKind::Usable)
+            .map(|entry| entry.range.len())
+            .sum(),
+        cpus: options.cpus,
+        seed: options.randomize.then_some(seed),
+    };
+    let session = Session::new(options)?;
+    recorder.watch(session.kernel())?;
+
+    let status = match session.run(&Command::find(&args.command)) {
+        Ok(Outcome::Ended(status)) => status,
+        Ok(Outcome::Failed(error)) => return Err(anyhow!("the host failed the machine: {error}")),
+        Err(RunError::Exec(errno)) => return Ok(refuse(args, errno)),
+        Err(RunError::Unmappable) => return Ok(refuse(args, Errno::NOEXEC)),
+        Err(error) => return Err(error.into()),
+    };
+    let report = gather(args, machine, &session, &recorder, status);
+    drop(session);
+    recorder.finish()?;
+    report::give(&report, &args.report)?;
+    Ok(Outcome::Ended(status).exit_code())
+}
+
+/// Says why a program cannot run, and gives the status of a shell.
+fn refuse(args: &Args, errno: Errno) -> u8 {
+    let name = args
+        .command
+        .first()
+        .map(|name| name.to_string_lossy())
+        .unwrap_or_default();
+    eprintln!("foliant: {name}: {errno}");
+    if errno == Errno::NOENT { 127 } else { 126 }
+}
+
+fn memory(args: &Args) -> Result<MemoryPlan> {
+    let plan = match args.zones {
+        None => MemoryPlan::flat(args.ram.0),
+        Some(zones) => MemoryPlan::zoned(zones.dma32, zones.normal, zones.movable),
+    };
+    Ok(plan?)
+}
+
+fn host_cpus() -> u32 {
+    std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u32)
+}
+
+/// Different in every run.
+fn random_seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(std::process::id())
+}
+
+fn trace(args: &Args) -> Result<Option<Trace>> {
+    let open = |path: &PathBuf| {
+        let file = File::create(path).with_context(|| format!("cannot write {}", path.display()));
+        file.map(|file| Mutex::new(BufWriter::new(file)))
+    };
+    let file = args.trace.as_ref().map(open).transpose()?;
+    Ok((args.strace || file.is_some()).then_some(Trace {
+        strace: args.strace,
+        file,
+    }))
+}
+
+/// Puts the report together.
+fn gather(
+    args: &Args,
+    machine: report::Machine,
+    session: &Session,
+    recorder: &Recorder,
+    status: WaitStatus,
+) -> Report {
+    let (past, timeline) = recorder.take();
+    let counts = session.kernel().counts();
+    let (memory, other): (Vec<_>, Vec<_>) = counts.calls().partition(|(call, _)| is_of_memory(*call));
+    let named = |calls: Vec<(Sysno, u64)>| {
+        let mut list: Vec<Count> = calls
+            .iter()
+            .map(|(call, count)| Count::new(call.to_string(), *count))
+            .collect();
+        list.sort_by_key(|call| std::cmp::Reverse(call.count));
+        list
+    };
+    let unsupported = counts.unsupported().into_iter().map(|(nr, count)| {
+        let name = u32::try_from(nr).ok().and_then(|nr| Sysno::new(nr).name());
+        Count::new(
+            name.map_or_else(|| format!("system call {nr:#x}"), str::to_owned),
+            count,
+        )
+    });
+    Report {
+        command: args
+            .command
+            .iter()
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect(),
+        ending: match status {
+            WaitStatus::Exited(code) => Ending::Exited(code),
+            WaitStatus::Killed(signal, _) | WaitStatus::Stopped(signal) => Ending::Killed(signal.raw()),
+            WaitStatus::Continued => Ending::Exited(0),
+        },
+        elapsed_ms: recorder.elapsed().as_millis() as u64,
+        machine,
+        faults: by_kind(&past.faults),
+        processes: past.images,
+        processes_left_out: past.left_out,
+        zones: zones(session),
+        tlb: translations(session),
+        memory_calls: named(memory),
+        other_calls: named(other),
+        unsupported: unsupported.collect(),
+        timeline,
+    }
+}
+
+/// The zones, as they are now.
+fn zones(session: &Session) -> Vec<report::Zone> {
+    let phys = session.kernel().memory().phys();
+    let populated = phys.zones().iter().filter(|(_, zone)| zone.managed() > 0);
+    populated
+        .map(|(id, zone)| {
+            let stats = phys.zone_stats(id);
+            report::Zone {
+                node: u32::from(zone.node().0),
+                name: format!("{:?}", zone.kind()),
+                managed: zone.managed(),
+                free: stats.free + stats.cached,
+                free_by_order: stats.by_order.to_vec(),
+            }
+        })
+        .collect()
+}
+
+/// What happened to cached translations.
+fn translations(session: &Session) -> Vec<Count> {
+    let counters = session.machine().counters();
+    let count = |name: &str, counter: &AtomicU64| Count::new(name, counter.load(Ordering::Relaxed));
+    vec![
+        count("fills", &counters.fills),
+        count("pages filled", &counters.filled_pages),
+        count("flushes", &counters.flushes),
+        count("shoot-downs", &counters.shoot_downs),
+    ]
+}
+
+/// Whether a call belongs to memory management.
+fn is_of_memory(call: Sysno) -> bool {
+    const CALLS: &[Sysno] = &[
+        Sysno::MMAP,
+        Sysno::MUNMAP,
+        Sysno::MPROTECT,
+        Sysno::MREMAP,
+        Sysno::BRK,
+        Sysno::MADVISE,
+        Sysno::PROCESS_MADVISE,
+        Sysno::MLOCK,
+        Sysno::MLOCK2,
+        Sysno::MUNLOCK,
+        Sysno::MLOCKALL,
+        Sysno::MUNLOCKALL,
+        Sysno::MSYNC,
+        Sysno::MINCORE,
+        Sysno::MSEAL,
+        Sysno::REMAP_FILE_PAGES,
+        Sysno::MEMFD_CREATE,
+        Sysno::PKEY_MPROTECT,
+        Sysno::PKEY_ALLOC,
+        Sysno::PKEY_FREE,
+        Sysno::SHMGET,
+        Sysno::SHMAT,
+        Sysno::SHMDT,
+        Sysno::SHMCTL,
+        Sysno::FORK,
+        Sysno::VFORK,
+        Sysno::CLONE,
+        Sysno::CLONE3,
+        Sysno::EXECVE,
+        Sysno::EXECVEAT,
+    ];
+    CALLS.contains(&call)
+}

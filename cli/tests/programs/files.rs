@@ -1,0 +1,85 @@
+//! Programs that read and write many or large files.
+
+use std::path::Path;
+
+use crate::data;
+use crate::harness::Case;
+
+#[test]
+fn cat_of_100_megabytes() {
+    let file = data::noise(100);
+    Case::new(&["cat", &file.to_string_lossy()]).same();
+    Case::new(&["cat"]).stdin(&file).same();
+}
+
+#[test]
+fn sha256sum_of_100_megabytes() {
+    Case::new(&["sha256sum"]).stdin(&data::noise(100)).same();
+}
+
+#[test]
+fn sort_with_little_memory() {
+    Case::new(&["sort", "-S", "32M", "-T", ".", &data::lines(50).to_string_lossy()])
+        .seconds(300)
+        .same();
+}
+
+#[test]
+fn xz_and_back() {
+    if crate::harness::installed("xz") {
+        let file = data::lines(4);
+        let script = format!(
+            "xz -9 -T1 -c {0} | sha256sum; xz -9 -T1 -c {0} | xz -dc | sha256sum",
+            file.display()
+        );
+        Case::shell(&script).seconds(300).same();
+    }
+}
+
+#[test]
+fn tar_of_a_tree() {
+    let tree = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the workspace")
+        .join("crates");
+    Case::new(&[
+        "tar",
+        "-c",
+        "--sort=name",
+        "-f",
+        "-",
+        "-C",
+        &tree.to_string_lossy(),
+        ".",
+    ])
+    .same();
+    Case::shell(&format!("tar -cf all.tar -C {} . && mkdir out && tar -xf all.tar -C out && find out -type f | sort | xargs cat | sha256sum; rm -rf out all.tar", tree.display())).same();
+}
+
+#[test]
+fn find_over_the_root() {
+    Case::new(&[
+        "find",
+        "/",
+        "-xdev",
+        "-maxdepth",
+        "3",
+        "-not",
+        "-path",
+        "/tmp*",
+        "-not",
+        "-path",
+        "/proc*",
+    ])
+    .same();
+}
+
+#[test]
+fn grep_through_a_tree() {
+    Case::shell("grep -r include /usr/include /usr/share/perl5 | sort | sha256sum").same();
+}
+
+#[test]
+fn many_small_files() {
+    Case::shell("for i in $(seq 200); do echo $i > f$i; done; cat f* | sort -n | tail -2; mv f1 g1; ln -s g1 l; cat l; ln g1 h; stat -c '%h %s %F' g1 l; rm f*; ls; rm -f g1 l h").same();
+}

@@ -1,0 +1,98 @@
+//! Faults, peak RssAnon and VmPTE equal those of the running kernel.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::harness::{build_c, installed, temporary};
+
+/// What a run used.
+#[derive(Debug, PartialEq, Eq, Clone, Copy)]
+struct Used {
+    minor: u64,
+    anon: u64,
+    pte: u64,
+}
+
+fn natively(measure: &Path, words: &[&str]) -> Used {
+    let output = Command::new(measure)
+        .args(words)
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .output()
+        .expect("measure");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let line = said.lines().rev().find(|line| line.starts_with("measured")).unwrap_or_else(|| panic!("{said}"));
+    let numbers: Vec<u64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    Used {
+        minor: numbers[0],
+        anon: numbers[1],
+        pte: numbers[2],
+    }
+}
+
+fn on_foliant(words: &[&str]) -> Used {
+    let file = temporary().join(format!("used-{}.json", std::process::id()));
+    let status = Command::new(env!("CARGO_BIN_EXE_foliant"))
+        .args(["run", "--no-aslr", "--report", &format!("json={}", file.display()), "--"])
+        .args(words)
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .status()
+        .expect("foliant");
+    assert!(status.code().is_some());
+    let report: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(&file).expect("the report")).expect("JSON");
+    std::fs::remove_file(file).expect("the report");
+    let process = &report["processes"][0];
+    let number = |value: &serde_json::Value| value.as_u64().unwrap_or_else(|| panic!("{process}"));
+    Used {
+        minor: number(&process["minor_faults"]),
+        anon: number(&process["peak"]["anon"]),
+        pte: number(&process["table_kib"]),
+    }
+}
+
+/// Compares, allowing for what varies between two native runs.
+fn compare(words: &[&str]) {
+    let Some(measure) = build_c("measure", &[]) else { return };
+    if !installed(words[0]) {
+        return;
+    }
+    let ours = on_foliant(words);
+    let mut native = Vec::new();
+    for _ in 0..8 {
+        let used = natively(&measure, words);
+        if used == ours {
+            return;
+        }
+        native.push(used);
+    }
+    let within = |pick: fn(&Used) -> u64| {
+        let low = native.iter().map(pick).min().unwrap_or(0);
+        let high = native.iter().map(pick).max().unwrap_or(0);
+        (low..=high).contains(&pick(&ours))
+    };
+    assert!(
+        within(|used| used.minor) && within(|used| used.anon) && within(|used| used.pte),
+        "{words:?}: natively {native:?}, on Foliant {ours:?}"
+    );
+}
+
+#[test]
+fn eight_programs_use_what_they_use_natively() {
+    for words in [
+        &["true"][..],
+        &["ls", "-l", "/usr/bin"],
+        &["sha256sum", "/usr/bin/gdb", "/usr/bin/perl"],
+        &["sort", "-S", "32M", "/etc/services"],
+        &["grep", "-r", "include", "/usr/include/linux"],
+        &["perl", "-e", "my @a = map { $_ x 10 } 1..50000; print scalar @a"],
+        &["sqlite3", ":memory:", "select 1;"],
+        &["busybox", "ls", "/"],
+    ] {
+        compare(words);
+    }
+}

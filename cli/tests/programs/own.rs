@@ -1,0 +1,25 @@
+//! Programs of our own that do what real ones rarely do.
+
+use crate::harness::{Case, build_c};
+
+fn run(name: &str, flags: &[&str]) {
+    if let Some(program) = build_c(name, flags) {
+        Case::new(&[&program.to_string_lossy()]).same();
+        std::fs::remove_file(program).expect("the program");
+    }
+}
+
+#[test]
+fn eight_threads_contend_on_mutexes_and_mmap() {
+    run("threads", &["-pthread"]);
+}
+
+#[test]
+fn a_segv_handler_continues() {
+    run("segv", &[]);
+}
+
+#[test]
+fn a_stack_that_overflows_kills() {
+    run("overflow", &["-O0"]);
+}

@@ -1,0 +1,49 @@
+//! Small programs, shells, pipes.
+
+use crate::harness::Case;
+
+#[test]
+fn true_and_false() {
+    Case::new(&["true"]).same();
+    Case::new(&["false"]).same();
+}
+
+#[test]
+fn ls_of_usr_bin() {
+    Case::new(&["ls", "-l", "/usr/bin"]).same();
+}
+
+#[test]
+fn a_pipeline_of_five() {
+    Case::shell("ls /usr/bin | sort -r | uniq | wc -l").same();
+}
+
+#[test]
+fn bash_forks_and_execs_300_times() {
+    Case::new(&["bash", "-c", "for ((i = 0; i < 300; i++)); do /bin/echo $i; done"]).same();
+}
+
+#[test]
+fn busybox_is_static() {
+    Case::new(&[
+        "busybox",
+        "sh",
+        "-c",
+        "busybox seq 1 2000 | busybox sort -n | busybox tail -n 3; busybox ls /",
+    ])
+    .same();
+}
+
+#[test]
+fn statuses_and_signals_reach_the_shell() {
+    Case::shell("exit 42").same();
+    Case::shell("kill -TERM $$").same();
+    Case::shell("(exit 3); echo $?; sh -c 'kill -9 $$'; echo $?").same();
+    Case::shell("trap 'echo caught' USR1; kill -USR1 $$; echo after").same();
+    Case::shell("sleep 1 & wait $!; echo $?").same();
+}
+
+#[test]
+fn here_documents_substitution_and_background_jobs() {
+    Case::new(&["bash", "-c", "cat <<EOF | tr a-z A-Z\nhello $(echo world)\nEOF\nfor i in 1 2 3 4; do (sleep 0.0$i; echo $i) & done; wait; diff <(seq 5) <(seq 6); echo $?"]).same();
+}
