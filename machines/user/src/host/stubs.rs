@@ -1,7 +1,7 @@
 //! The supervisor's hold on all stub processes.
 
 use std::os::fd::OwnedFd;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 
 use super::control::Control;
 use super::error::{HostError, StartError};
@@ -31,7 +31,7 @@ struct Zygote {
     waiting: Option<CallId>,
     /// Slots for which a process is to be made.
     wanted: Vec<Slot>,
-    /// The slot of the process that it makes.
+    /// The slot of the process that it makes, until that has read its operations.
     making: Option<Slot>,
 }
 
@@ -145,7 +145,13 @@ impl Stubs {
         if call.thread == self.zygote {
             return Ok(Some(Event::Zygote(self.zygote_waits(call))));
         }
-        Ok(Some(Event::Stub(call, Cause::of(&call.args))))
+        let cause = Cause::of(&call.args);
+        if let Cause::Born(slot) = cause
+            && let Ok(slot) = u16::try_from(slot)
+        {
+            self.child_made(Slot(slot));
+        }
+        Ok(Some(Event::Stub(call, cause)))
     }
 
     /// Whether a call waits, so that [`next_event`](Self::next_event) would not.
@@ -169,7 +175,7 @@ impl Stubs {
     /// Asks for a process whose one thread has `slot`; its first call is
     /// [`Cause::Born`].
     pub fn spawn(&self, slot: Slot) {
-        let mut idle = self.idle.lock().unwrap_or_else(|poison| poison.into_inner());
+        let mut idle = self.lock_zygote();
         idle.wanted.push(slot);
         self.order_zygote(&mut idle);
     }
@@ -188,17 +194,38 @@ impl Stubs {
 
     /// Takes the zygote's call. Returns the slot of a process that it could not make.
     fn zygote_waits(&self, call: Call) -> Option<Slot> {
-        let mut idle = self.idle.lock().unwrap_or_else(|poison| poison.into_inner());
-        let made = idle.making.take();
+        let mut idle = self.lock_zygote();
         idle.waiting = Some(call.id);
+        let failed = matches!(Cause::of(&call.args), Cause::Failed { .. });
+        let unmade = if failed { idle.making.take() } else { None };
         self.order_zygote(&mut idle);
-        matches!(Cause::of(&call.args), Cause::Failed { .. })
-            .then_some(made)
-            .flatten()
+        unmade
+    }
+
+    /// The process that the zygote made has read its operations, which lie in
+    /// the zygote's page: the next order may replace them.
+    fn child_made(&self, slot: Slot) {
+        let mut idle = self.lock_zygote();
+        if idle.making == Some(slot) {
+            idle.making = None;
+            self.order_zygote(&mut idle);
+        }
+    }
+
+    /// A process died before its first call. Returns its slot.
+    pub fn child_died(&self) -> Option<Slot> {
+        let mut idle = self.lock_zygote();
+        let slot = idle.making.take();
+        self.order_zygote(&mut idle);
+        slot
+    }
+
+    fn lock_zygote(&self) -> MutexGuard<'_, Zygote> {
+        self.idle.lock().unwrap_or_else(|poison| poison.into_inner())
     }
 
     fn order_zygote(&self, idle: &mut Zygote) {
-        if idle.wanted.is_empty() {
+        if idle.wanted.is_empty() || idle.making.is_some() {
             return;
         }
         let Some(call) = idle.waiting.take() else { return };

@@ -136,6 +136,14 @@ impl Lane {
         came.is_ok()
     }
 
+    /// Its handler has let go of it without an answer. False if it had none.
+    pub(crate) fn depart(&self) -> bool {
+        let (inside, running) = (State::Inside as u32, State::Running as u32);
+        self.state
+            .compare_exchange(inside, running, Ordering::SeqCst, Ordering::SeqCst)
+            .is_ok()
+    }
+
     /// Notes that its host thread is gone; where it was.
     pub(crate) fn die(&self) -> State {
         let old = self.state.swap(State::Dead as u32, Ordering::SeqCst);
@@ -158,6 +166,19 @@ impl Lane {
         drop(guard);
         self.waiting.fetch_sub(1, Ordering::SeqCst);
         !timeout.timed_out()
+    }
+
+    /// Waits for its first call, by which it has read what made it.
+    pub(crate) fn await_birth(&self) {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        let guard = self.lock_errand();
+        let unborn = |_: &mut Errand| self.state() == State::Unborn;
+        drop(
+            self.changed
+                .wait_while(guard, unborn)
+                .unwrap_or_else(|poison| poison.into_inner()),
+        );
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// Announces that somebody will wait for its next trap.

@@ -131,6 +131,10 @@ impl User {
         let made = self.errand(parent, ops);
         if made.is_ok() {
             self.lanes().retire(&ended);
+            // It reads its first operations in the parent's page, which the
+            // parent's next order replaces.
+            self.pool().ensure_receiver(self);
+            lane.await_birth();
         }
         if made.is_err() {
             self.pool().came();

@@ -36,7 +36,13 @@ fn next_death(group: i32) -> Option<i32> {
 }
 
 fn bury(machine: &User, process: i32) {
-    for lane in machine.lanes().bury(process) {
+    let lanes = machine.lanes().bury(process);
+    if lanes.is_empty()
+        && let Some(slot) = machine.stubs().child_died()
+    {
+        machine.stillborn(slot);
+    }
+    for lane in lanes {
         let state = lane.die();
         if state != State::Dead {
             machine.counters().killed.fetch_add(1, Ordering::Relaxed);

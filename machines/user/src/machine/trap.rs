@@ -35,11 +35,8 @@ impl User {
         match event {
             Event::Zygote(failed) => {
                 self.pool().came();
-                if let Some(lane) = failed.and_then(|slot| self.lanes().by_slot(slot)) {
-                    // The host has no process for it.
-                    let state = lane.die();
-                    self.lanes().remove(lane.slot);
-                    self.mourn(&lane, state);
+                if let Some(slot) = failed {
+                    self.stillborn(slot);
                 }
             }
             Event::Guest(call) => self.notified(&call),
@@ -114,6 +111,16 @@ impl User {
         let (fs, gs) = birth.bases;
         ops.extend([Op::set_fs(fs), Op::set_gs(gs)]);
         self.send(&lane, call.id, ops, birth.frame, None);
+    }
+
+    /// The host has no process for a lane.
+    pub(crate) fn stillborn(&self, slot: Slot) {
+        let Some(lane) = self.lanes().by_slot(slot) else {
+            return;
+        };
+        let state = lane.die();
+        self.lanes().remove(slot);
+        self.mourn(&lane, state);
     }
 
     /// A thread that did what it was sent for, or could not.
@@ -426,9 +433,13 @@ impl User {
         }
     }
 
-    /// A guest that tried to pass for its stub: its process ends.
+    /// A guest that tried to pass for its stub: its process ends. Nothing else
+    /// may be done with the thread, which the reaper reports.
     fn misbehaved(&self, lane: &Arc<Lane>) {
-        kill(lane.process.load(Ordering::SeqCst));
+        if lane.depart() {
+            self.pool().expect();
+        }
+        kill(lane.numbers().0);
     }
 
     /// A thread vanished while it was inside; the reaper tells the kernel.
