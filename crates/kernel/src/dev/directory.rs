@@ -9,6 +9,7 @@ use foliant_mm::Env;
 use foliant_platform::Mmu;
 use foliant_uapi::open::OpenFlags;
 use foliant_uapi::stat::Statfs;
+use foliant_uapi::time::Timespec;
 use foliant_units::Errno;
 
 use super::memory::{Device, DeviceFile};
@@ -39,6 +40,9 @@ impl<M: Mmu> DevDirectory<M> {
             mode: 0o777,
             owner: (0, 0),
             magic: magic::TMPFS,
+            time: under
+                .stat()
+                .map_or_else(|_| Timespec::default(), |stat| stat.mtime),
         };
         let links: [(&'static [u8], &'static [u8]); 4] = [
             (b"fd", b"/proc/self/fd"),

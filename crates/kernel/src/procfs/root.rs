@@ -52,6 +52,7 @@ pub fn root<M: UserMachine>(
         mode: 0o555,
         owner: (0, 0),
         magic: magic::PROC,
+        time: foliant_uapi::time::Timespec::from_nanos(kernel.machine().realtime().0),
     };
     PseudoDirectory::new(
         place,

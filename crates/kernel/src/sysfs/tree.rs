@@ -32,6 +32,7 @@ pub fn root<M: UserMachine>(
         mode: 0o555,
         owner: (0, 0),
         magic: magic::SYSFS,
+        time: foliant_uapi::time::Timespec::from_nanos(kernel.machine().realtime().0),
     };
     let directory = Directory {
         kernel: Arc::downgrade(kernel),

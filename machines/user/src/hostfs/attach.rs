@@ -48,14 +48,12 @@ impl Inherited {
 }
 
 /// Gives `kernel` the host's tree, with the machine's own `/proc`, `/sys` and
-/// `/dev` over it, and the host's sockets.
+/// `/dev` over it, and the host's sockets. To be called once, before the first
+/// program starts.
 ///
 /// # Errors
-/// If the host's root cannot be opened or a thread cannot be started.
-pub fn attach<M: UserMachine>(kernel: &Arc<Kernel<M>>) -> Result<Arc<HostFs<M>>, Errno> {
-    // Closed files may fill a quarter of memory: nothing reclaims them.
-    let kept = kernel.memory().phys().stats().total / 4;
-    let fs = HostFs::new(kernel.memory().clone(), kept)?;
+/// If the host's root cannot be opened.
+pub fn attach<M: UserMachine>(kernel: &Arc<Kernel<M>>, fs: &Arc<HostFs<M>>) -> Result<(), Errno> {
     let root = fs.root()?;
     let mut covers = Vec::new();
     if let Ok(dev) = fs.directory("/dev") {
@@ -73,7 +71,7 @@ pub fn attach<M: UserMachine>(kernel: &Arc<Kernel<M>>) -> Result<Arc<HostFs<M>>,
     fs.cover(covers);
     kernel.files().set_root(root);
     kernel.files().set_sockets(Arc::new(HostSockets::new(fs.clone())));
-    Ok(fs)
+    Ok(())
 }
 
 /// The files of the first program: the working directory and the descriptors

@@ -13,6 +13,7 @@ use rustix::fs::OFlags;
 
 use super::convert::{errno, kind, stat_fd};
 use super::directory::HostDirectory;
+use super::fifo::Fifos;
 use super::inode::HostInode;
 use super::node::HostNode;
 use super::poller::Poller;
@@ -52,6 +53,7 @@ pub struct HostFs<M: Mmu> {
     kept_pages: u64,
     pub(super) poller: Poller,
     pub(super) parcels: Parcels<M>,
+    pub(super) fifos: Fifos,
 }
 
 impl<M: Mmu> HostFs<M> {
@@ -76,6 +78,7 @@ impl<M: Mmu> HostFs<M> {
             kept_pages,
             poller,
             parcels: Parcels::default(),
+            fifos: Fifos::default(),
         }))
     }
 
@@ -159,6 +162,31 @@ impl<M: Mmu> HostFs<M> {
 
     /// As [`file`](Self::file), for a descriptor that is known.
     pub(super) fn file_of(&self, fd: OwnedFd, stat: &FileStat, how: OpenHow) -> Result<FileRef<M>, Errno> {
+        let fd = if kind(stat) == FileType::Fifo && Fifos::waits(how.flags) {
+            self.fifos
+                .wait(Identity::of(stat), how.caller.thread, fd)
+                .ok_or(Errno::AGAIN)?
+        } else {
+            fd
+        };
+        self.ready_file(fd, stat, how)
+    }
+
+    /// The FIFO that the caller waits for, if it does: the file once a writer
+    /// has come, `AGAIN` until then.
+    pub(super) fn awaited(&self, stat: &FileStat, how: OpenHow) -> Option<Result<FileRef<M>, Errno>> {
+        if kind(stat) != FileType::Fifo || !Fifos::waits(how.flags) {
+            return None;
+        }
+        let answer = self.fifos.ask(Identity::of(stat), how.caller.thread)?;
+        Some(
+            answer
+                .ok_or(Errno::AGAIN)
+                .and_then(|fd| self.ready_file(fd, stat, how)),
+        )
+    }
+
+    fn ready_file(&self, fd: OwnedFd, stat: &FileStat, how: OpenHow) -> Result<FileRef<M>, Errno> {
         let fd = Arc::new(fd);
         let node = self.host_node(fd.clone(), stat);
         Ok(match kind(stat) {

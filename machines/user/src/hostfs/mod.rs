@@ -13,6 +13,7 @@
 mod attach;
 mod convert;
 mod directory;
+mod fifo;
 mod fs;
 mod inode;
 mod lock;

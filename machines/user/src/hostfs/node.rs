@@ -54,6 +54,15 @@ impl<M: Mmu> HostNode<M> {
         Ok(self.fs()?.node(fd, &stat))
     }
 
+    /// The answer to a caller that waits for this FIFO.
+    fn awaited(&self, how: OpenHow) -> Result<Option<FileRef<M>>, Errno> {
+        let fs = self.fs()?;
+        if self.kind != FileType::Fifo || !fs.fifos.any() {
+            return Ok(None);
+        }
+        fs.awaited(&stat_fd(&*self.fd)?, how).transpose()
+    }
+
     fn is_root(&self) -> bool {
         self.fs().is_ok_and(|fs| fs.is_root(self.identity))
     }
@@ -85,6 +94,9 @@ impl<M: Mmu> Node<M> for HostNode<M> {
     fn open(&self, how: OpenHow) -> Result<FileRef<M>, Errno> {
         if self.kind == FileType::Symlink {
             return Err(Errno::LOOP);
+        }
+        if let Some(file) = self.awaited(how)? {
+            return Ok(file);
         }
         let flags = open_flags(how.flags - OpenFlags::CREAT - OpenFlags::EXCL);
         let mode = Mode::from_raw_mode(how.mode);
@@ -141,10 +153,17 @@ impl<M: Mmu> Node<M> for HostNode<M> {
     }
 
     fn open_child(&self, name: &[u8], how: OpenHow) -> Result<Opened<M>, Errno> {
+        let fs = self.fs()?;
+        if fs.fifos.any()
+            && let Ok(stat) = stat_at(&*self.fd, name, AtFlags::SYMLINK_NOFOLLOW)
+            && let Some(answer) = fs.awaited(&stat, how)
+        {
+            return answer.map(Opened::File);
+        }
         let flags = open_flags(how.flags) | OFlags::NOFOLLOW;
         match rustix::fs::openat(&*self.fd, name, flags, Mode::from_raw_mode(how.mode)) {
             Ok(fd) => {
-                let (fs, stat) = (self.fs()?, stat_fd(&fd)?);
+                let stat = stat_fd(&fd)?;
                 let file = match fs.covering(&stat) {
                     Some(node) => node.open(how),
                     None => fs.file_of(fd, &stat, how),

@@ -21,6 +21,8 @@ pub struct Place {
     pub owner: (u32, u32),
     /// What `statfs` says of its file system.
     pub magic: i64,
+    /// The time of its last change: when the machine started.
+    pub time: foliant_uapi::time::Timespec,
 }
 
 impl Place {
@@ -58,6 +60,9 @@ impl Place {
             uid: self.owner.0,
             gid: self.owner.1,
             blksize: 1024,
+            atime: self.time,
+            mtime: self.time,
+            ctime: self.time,
             ..super::FileStat::default()
         }
     }

@@ -4,9 +4,11 @@ mod attr;
 mod env;
 mod lock;
 mod mask;
+mod message;
 mod open;
 mod poll;
 mod rw;
+mod socket;
 mod special;
 mod tree;
 
@@ -18,6 +20,7 @@ use crate::machine::UserMachine;
 /// The handler of a call that is about files.
 pub(super) fn handler<M: UserMachine>(nr: Sysno) -> Option<Handler<M>> {
     reading(nr)
+        .or_else(|| sockets(nr))
         .or_else(|| opening(nr))
         .or_else(|| naming(nr))
         .or_else(|| attributes(nr))
@@ -42,6 +45,30 @@ fn reading<M: UserMachine>(nr: Sysno) -> Option<Handler<M>> {
         Sysno::SPLICE => special::splice,
         Sysno::TEE => special::tee,
         Sysno::VMSPLICE => special::vmsplice,
+        _ => return None,
+    })
+}
+
+fn sockets<M: UserMachine>(nr: Sysno) -> Option<Handler<M>> {
+    Some(match nr {
+        Sysno::SOCKET => socket::socket,
+        Sysno::SOCKETPAIR => socket::socketpair,
+        Sysno::BIND => socket::bind,
+        Sysno::CONNECT => socket::connect,
+        Sysno::LISTEN => socket::listen,
+        Sysno::ACCEPT => socket::accept,
+        Sysno::ACCEPT4 => socket::accept4,
+        Sysno::GETSOCKNAME => socket::getsockname,
+        Sysno::GETPEERNAME => socket::getpeername,
+        Sysno::SHUTDOWN => socket::shutdown,
+        Sysno::SETSOCKOPT => socket::setsockopt,
+        Sysno::GETSOCKOPT => socket::getsockopt,
+        Sysno::SENDTO => socket::sendto,
+        Sysno::RECVFROM => socket::recvfrom,
+        Sysno::SENDMSG => socket::sendmsg,
+        Sysno::RECVMSG => socket::recvmsg,
+        Sysno::SENDMMSG => socket::sendmmsg,
+        Sysno::RECVMMSG => socket::recvmmsg,
         _ => return None,
     })
 }
