@@ -25,7 +25,7 @@ mod object;
 mod ops;
 mod pages;
 mod space;
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;
 pub mod tree;
 mod usercopy;

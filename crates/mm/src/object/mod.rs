@@ -4,6 +4,7 @@ mod backing;
 mod cache;
 mod fill;
 mod io;
+mod layout;
 #[expect(clippy::module_inception, reason = "one concept, and its parts beside it")]
 mod object;
 mod resize;
@@ -14,6 +15,6 @@ mod writeback;
 pub use backing::{FileBacking, Latency};
 pub use cache::Pages;
 pub(crate) use fill::FillError;
-pub(crate) use object::Layout;
+pub(crate) use layout::Layout;
 pub use object::{Object, ObjectId};
 pub(crate) use shared_zero::SharedZero;

@@ -7,12 +7,13 @@ use core::fmt;
 
 use foliant_phys::{Frame, FrameFlags, Owner, Phys};
 use foliant_platform::Mmu;
-use foliant_platform::sync::atomic::{AtomicU64, Ordering, fence};
+use foliant_platform::sync::atomic::{AtomicU64, Ordering};
 use foliant_platform::sync::{Mutex, SpinLock};
 use foliant_units::{PAGE_SIZE, Pfn};
 
 use super::backing::FileBacking;
 use super::cache::{Cache, Pages};
+use super::layout::{Layout, LayoutGate};
 use super::shmem::Shmem;
 use crate::counters::Resident;
 use crate::env::Env;
@@ -40,18 +41,6 @@ pub(super) enum Kind {
     Shmem(Shmem),
 }
 
-/// How often pages were taken away from mappings; odd while that goes on. What
-/// was looked up before must not be mapped after.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Layout(u64);
-
-impl Layout {
-    /// Whether nobody is taking pages away.
-    pub(crate) const fn is_calm(self) -> bool {
-        self.0.is_multiple_of(2)
-    }
-}
-
 /// A file in memory, or memory that is a file: what mappings, reads and
 /// writes have in common.
 ///
@@ -72,7 +61,7 @@ pub struct Object<P: Mmu> {
     pub(super) size: AtomicU64,
     pub(super) writes: Mutex<()>,
     id: ObjectId,
-    layout: AtomicU64,
+    layout: LayoutGate,
     mappers: SpinLock<Mappers<P>>,
 }
 
@@ -104,7 +93,7 @@ impl<P: Mmu> Object<P> {
             size: AtomicU64::new(size),
             writes: Mutex::new(()),
             id: env.next_object(),
-            layout: AtomicU64::new(0),
+            layout: LayoutGate::default(),
             mappers: SpinLock::new(Mappers {
                 spaces: BTreeMap::new(),
                 prune_at: 16,
@@ -191,27 +180,23 @@ impl<P: Mmu> Object<P> {
 
     /// The layout to compare with when something is mapped.
     pub(crate) fn layout(&self) -> Layout {
-        Layout(self.layout.load(Ordering::SeqCst))
+        self.layout.now()
     }
 
     /// Whether nothing was taken away since `then`. Asked under the lock of
     /// the leaf table that the page goes in.
     pub(crate) fn is_still(&self, then: Layout) -> bool {
-        // Pairs with the fence in `unmap`: either the walk there sees the table
-        // that was just locked, or this sees that it has begun.
-        fence(Ordering::SeqCst);
-        self.layout() == then
+        self.layout.is_still(then)
     }
 
     /// Takes `pages` out of every mapping, after the cache has let go of them:
     /// what was looked up before cannot be mapped any more.
     pub(super) fn unmap(&self, pages: &Pages, how: Removal) {
-        self.layout.fetch_add(1, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
+        self.layout.begin();
         for space in self.mappers() {
             space.unmap_object(self, pages, how);
         }
-        self.layout.fetch_add(1, Ordering::SeqCst);
+        self.layout.end();
     }
 
     /// Notes that `space` maps the object from now on. To be called before the
