@@ -49,6 +49,8 @@ pub struct HostFs<M: Mmu> {
     covers: OnceLock<Vec<(Identity, NodeRef<M>)>>,
     inodes: Mutex<BTreeMap<Identity, Weak<HostInode<M>>>>,
     kept: Mutex<VecDeque<Arc<HostInode<M>>>>,
+    /// The permissions that this process was started not to give.
+    umask: u32,
     /// Pages that the files in `kept` may have in memory.
     kept_pages: u64,
     pub(super) poller: Poller,
@@ -57,7 +59,7 @@ pub struct HostFs<M: Mmu> {
 }
 
 impl<M: Mmu> HostFs<M> {
-    /// The tree as this process sees it. Pages of closed files stay in
+    /// The tree as this process sees it, whose umask is cleared. Pages of closed files stay in
     /// memory up to `kept_pages` in all.
     ///
     /// # Errors
@@ -68,6 +70,8 @@ impl<M: Mmu> HostFs<M> {
             .map_err(errno)?;
         let root = Identity::of(&stat_fd(&root)?);
         let poller = Poller::start()?;
+        // New files get their permissions from the umask of the program.
+        let umask = rustix::process::umask(rustix::fs::Mode::empty()).bits();
         Ok(Arc::new_cyclic(|me| Self {
             me: me.clone(),
             env,
@@ -76,10 +80,16 @@ impl<M: Mmu> HostFs<M> {
             inodes: Mutex::new(BTreeMap::new()),
             kept: Mutex::new(VecDeque::new()),
             kept_pages,
+            umask,
             poller,
             parcels: Parcels::default(),
             fifos: Fifos::default(),
         }))
+    }
+
+    /// The umask that this process had.
+    pub fn inherited_umask(&self) -> u32 {
+        self.umask
     }
 
     /// The root of the tree.

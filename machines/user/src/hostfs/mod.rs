@@ -24,7 +24,7 @@ mod socket;
 mod stream;
 mod terminal;
 
-pub use attach::{Inherited, attach, first_files};
+pub use attach::attach;
 pub use fs::HostFs;
 pub use socket::HostSockets;
 

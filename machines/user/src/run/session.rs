@@ -18,7 +18,7 @@ use super::identity;
 use super::options::{Command, Options};
 use super::signals;
 use crate::host::HostError;
-use crate::hostfs::{HostFs, HostSockets};
+use crate::hostfs::{self, HostFs};
 use crate::machine::{MachineEvent, User};
 
 /// A machine with a kernel and files, ready for a program.
@@ -102,15 +102,8 @@ impl Session {
             signals,
             given,
         };
-        session.mount().map_err(RunError::Files)?;
+        hostfs::attach(&session.kernel, &session.files).map_err(RunError::Files)?;
         Ok(session)
-    }
-
-    fn mount(&self) -> Result<(), Errno> {
-        let files = self.kernel.files();
-        files.set_root(self.files.root()?);
-        files.set_sockets(Arc::new(HostSockets::new(self.files.clone())));
-        Ok(())
     }
 
     /// The machine.
@@ -182,6 +175,7 @@ impl Session {
     /// Working directory and descriptors as this process got them.
     fn task_files(&self) -> Result<TaskFiles<User>, Errno> {
         let files = TaskFiles::rooted(self.kernel.files().root(), self.files.directory(".")?);
+        files.context().set_umask(self.files.inherited_umask());
         for &fd in &self.inherited {
             // SAFETY: no memory is involved.
             let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3) };
