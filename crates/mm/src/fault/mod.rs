@@ -6,6 +6,8 @@
 
 mod anonymous;
 mod classify;
+#[cfg(all(test, loom))]
+mod models;
 mod object;
 mod outcome;
 mod page;
