@@ -4,7 +4,9 @@
 //! names both and their ratio.
 
 pub mod frames;
+mod machine;
 mod measure;
 mod row;
+pub mod tables;
 
 pub use row::{Row, print};

@@ -1,7 +1,7 @@
 //! Hardware formats: the bits of page-table entries, the shape of the tables,
 //! the walk that a processor does over them, and a model of its TLB.
 //!
-//! Nothing here owns memory. [`walk`] reads and writes entries through
+//! Nothing here owns memory. [`walk()`] reads and writes entries through
 //! [`EntryMemory`], so the same walk serves a soft machine, a host process that
 //! stands in for a TLB, and a memory image.
 //!

@@ -94,7 +94,7 @@ pub fn walk<F: Format>(
     walk_from::<F>(memory, Start::root(root), at, access, control)
 }
 
-/// As [`walk`], from a point inside the tables.
+/// As [`walk()`], from a point inside the tables.
 ///
 /// # Errors
 /// The fault that the processor would raise.

@@ -172,7 +172,28 @@ impl<S: Store, F: Format> Tree<S, F> {
         }
     }
 
+    /// The table of `wanted` for `page`, or what there is instead, locked.
+    #[inline]
     pub(crate) fn find(
+        &self,
+        page: Vpn,
+        wanted: Level,
+        missing: Missing,
+    ) -> Result<Locked<'_, S, F>, AllocError> {
+        // Nearly always the table is there and at rest.
+        let pin = self.pin();
+        if let End::Table { table, level } = self.descend(page, wanted)
+            && let Some(guard) = TableGuard::lock(self, table, level, page)
+            && (level == wanted || guard.is_large())
+        {
+            return Ok(Locked::Table(guard));
+        }
+        drop(pin);
+        self.find_slowly(page, wanted, missing)
+    }
+
+    #[cold]
+    fn find_slowly(
         &self,
         page: Vpn,
         wanted: Level,
@@ -240,6 +261,7 @@ impl<S: Store, F: Format> Tree<S, F> {
     }
 
     /// Reads down to `wanted`; the caller has pinned the epoch.
+    #[inline]
     fn descend(&self, page: Vpn, wanted: Level) -> End {
         let mut table = self.store.root();
         for_each_linking_level!(F, level => {

@@ -131,15 +131,29 @@ impl Pte {
         Self(Self::new(self.frame(), flags).0 | (self.0 & KEY_MASK))
     }
 
-    /// With `flags` added.
+    /// Whether changing `flags` leaves the frame's bits as they are.
+    #[inline]
+    const fn keeps_frame(flags: PteFlags) -> bool {
+        !flags.intersects(PteFlags::PRESENT.union(PteFlags::PROT_NONE))
+    }
+
+    /// With `flags` added. The entry must hold a frame.
     #[inline]
     pub const fn with(self, flags: PteFlags) -> Self {
+        debug_assert!(self.has_frame());
+        if Self::keeps_frame(flags) {
+            return Self(self.0 | flags.bits());
+        }
         self.with_flags(self.flags().union(flags))
     }
 
-    /// With `flags` taken away.
+    /// With `flags` taken away. The entry must hold a frame.
     #[inline]
     pub const fn without(self, flags: PteFlags) -> Self {
+        debug_assert!(self.has_frame());
+        if Self::keeps_frame(flags) {
+            return Self(self.0 & !flags.bits());
+        }
         self.with_flags(self.flags().difference(flags))
     }
 
