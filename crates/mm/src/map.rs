@@ -362,11 +362,13 @@ impl<B: Backing, W: PageWork<B>> Drop for Change<'_, B, W> {
             self.published.publish(self.tree.clone());
         }
         self.work.settled(&self.book.usage);
-        for vma in self.frozen.drain(..) {
+        // They go with this value's fields, once the book is open again: the
+        // last mapping of a file closes it, which asks spaces about mappings.
+        for vma in &self.frozen {
             let stays = self
                 .tree
                 .get(vma.range.start)
-                .is_some_and(|now| Arc::ptr_eq(now, &vma));
+                .is_some_and(|now| Arc::ptr_eq(now, vma));
             if stays {
                 vma.revive();
             }
