@@ -8,7 +8,7 @@ use foliant_platform::sync::atomic::{AtomicU64, Ordering};
 use foliant_units::Pfn;
 
 use crate::anon::Families;
-use crate::object::ObjectId;
+use crate::object::{IdleCache, ObjectId};
 
 /// The memory manager of one machine: its frames and what belongs to no space
 /// alone. Spaces and objects hold it together.
@@ -16,12 +16,14 @@ pub struct Env<P: Mmu> {
     phys: Arc<Phys<P>>,
     zero: Pfn,
     frames: u64,
+    idle: Arc<IdleCache<P>>,
     families: Families,
     objects: AtomicU64,
 }
 
 impl<P: Mmu> Env<P> {
-    /// A memory manager over `phys`.
+    /// A memory manager over `phys`. It gives idle frames of files back when
+    /// memory is full; hand another reclaimer to `phys` to change that.
     ///
     /// # Errors
     /// If there is no frame for the page of zeroes.
@@ -30,7 +32,10 @@ impl<P: Mmu> Env<P> {
         phys.record(zero.pfn()).set(FrameFlags::ZERO_PAGE);
         let zero = zero.into_pfn();
         let frames = phys.stats().total;
+        let idle = Arc::new(IdleCache::new());
+        phys.set_reclaimer(Some(idle.clone()));
         Ok(Arc::new(Self {
+            idle,
             phys,
             zero,
             frames,
@@ -55,6 +60,10 @@ impl<P: Mmu> Env<P> {
         self.frames
     }
 
+    pub(crate) fn idle(&self) -> &IdleCache<P> {
+        &self.idle
+    }
+
     pub(crate) fn families(&self) -> &Families {
         &self.families
     }
@@ -66,6 +75,7 @@ impl<P: Mmu> Env<P> {
 
 impl<P: Mmu> Drop for Env<P> {
     fn drop(&mut self) {
+        self.phys.set_reclaimer(None);
         self.phys.record(self.zero).clear(FrameFlags::ZERO_PAGE);
         drop(self.phys.adopt(self.zero));
     }

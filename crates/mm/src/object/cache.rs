@@ -128,8 +128,14 @@ impl Cache {
 
     /// Takes frames out, the lowest pages first, until none of `pages` is left
     /// or `taken` is full. Returns how many it took; the references are the
-    /// caller's now. With `clean_only`, dirty frames stay.
-    pub(crate) fn take(&self, pages: Pages, clean_only: bool, taken: &mut [(u64, Pfn)]) -> usize {
+    /// caller's now. Those of which `stays(frame, whether it is dirty)` says so
+    /// stay; it is asked under the lock.
+    pub(crate) fn take(
+        &self,
+        pages: Pages,
+        stays: impl Fn(Pfn, bool) -> bool,
+        taken: &mut [(u64, Pfn)],
+    ) -> usize {
         if pages.is_empty() || taken.is_empty() {
             return 0;
         }
@@ -140,10 +146,10 @@ impl Cache {
         let mut empty = 0;
         for (&number, chunk) in inner.chunks.range_mut(chunks) {
             for at in clip(&pages, number * CHUNK) {
-                let stays = clean_only && chunk.dirty & (1 << at) != 0;
-                let (Some(pfn), false) = (chunk.get(at), stays) else {
+                let Some(pfn) = chunk.get(at) else { continue };
+                if stays(pfn, chunk.dirty & (1 << at) != 0) {
                     continue;
-                };
+                }
                 let Some(slot) = taken.get_mut(count) else { break };
                 *slot = (number * CHUNK + at, pfn);
                 chunk.present &= !(1 << at);
@@ -259,10 +265,10 @@ mod tests {
     fn taking_stops_when_the_basket_is_full() {
         let cache = filled(0..200);
         let mut basket = [(0, Pfn::ZERO); 150];
-        assert_eq!(cache.take(10..190, false, &mut basket), 150);
+        assert_eq!(cache.take(10..190, |_, _| false, &mut basket), 150);
         assert_eq!((basket[0].0, basket[149].0), (10, 159));
-        assert_eq!(cache.take(10..190, false, &mut basket), 30);
-        assert_eq!(cache.take(10..190, false, &mut basket), 0);
+        assert_eq!(cache.take(10..190, |_, _| false, &mut basket), 30);
+        assert_eq!(cache.take(10..190, |_, _| false, &mut basket), 0);
         assert_eq!((cache.frames(), seen(&cache, 0..300).len()), (20, 20));
     }
 
@@ -283,7 +289,7 @@ mod tests {
         let cache = filled(0..4);
         cache.set_dirty(2, Pfn::new(1002));
         let mut basket = [(0, Pfn::ZERO); 8];
-        assert_eq!(cache.take(0..4, true, &mut basket), 3);
+        assert_eq!(cache.take(0..4, |_, dirty| dirty, &mut basket), 3);
         assert_eq!(seen(&cache, 0..4), [2]);
     }
 }

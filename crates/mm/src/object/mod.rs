@@ -7,6 +7,7 @@ mod io;
 mod layout;
 #[expect(clippy::module_inception, reason = "one concept, and its parts beside it")]
 mod object;
+mod reclaim;
 mod resize;
 mod shared_zero;
 mod shmem;
@@ -17,4 +18,5 @@ pub use cache::Pages;
 pub(crate) use fill::FillError;
 pub(crate) use layout::Layout;
 pub use object::{Object, ObjectId};
+pub(crate) use reclaim::IdleCache;
 pub(crate) use shared_zero::SharedZero;

@@ -76,7 +76,9 @@ impl<P: Mmu> Object<P> {
     /// The object of a file.
     pub fn file(env: &Arc<Env<P>>, backing: Arc<dyn FileBacking>) -> Arc<Self> {
         let size = backing.size();
-        Self::new(env, Kind::File(backing), size)
+        let file = Self::new(env, Kind::File(backing), size);
+        env.idle().add(&file);
+        file
     }
 
     /// Shared memory of `size` bytes, all zeroes: `memfd_create`, SysV

@@ -87,19 +87,21 @@ impl<P: Mmu> Object<P> {
     /// Takes frames out of the cache; those still mapped or in use live on
     /// until they are let go.
     pub(super) fn discard(&self, pages: Pages, clean_only: bool) {
+        while self.let_go(pages.clone(), |_, dirty| clean_only && dirty) != 0 {}
+    }
+
+    /// Takes some frames out of the cache that `stays(frame, whether it is
+    /// dirty)` does not keep. How many; none when there are no more.
+    pub(super) fn let_go(&self, pages: Pages, stays: impl Fn(Pfn, bool) -> bool) -> usize {
         let mut basket = [(0, Pfn::ZERO); 64];
-        loop {
-            let count = self.cache.take(pages.clone(), clean_only, &mut basket);
-            if count == 0 {
-                return;
-            }
-            for &(_, pfn) in &basket[..count] {
-                let record = self.phys().record(pfn);
-                record.clear(FrameFlags::DIRTY);
-                record.mapping.store(0, Ordering::Relaxed);
-                drop(self.phys().adopt(pfn));
-            }
+        let count = self.cache.take(pages, stays, &mut basket);
+        for &(_, pfn) in &basket[..count] {
+            let record = self.phys().record(pfn);
+            record.clear(FrameFlags::DIRTY);
+            record.mapping.store(0, Ordering::Relaxed);
+            drop(self.phys().adopt(pfn));
         }
+        count
     }
 
     /// The seals of shared memory (`F_GET_SEALS`); `None` for a file.

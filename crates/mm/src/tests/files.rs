@@ -181,3 +181,26 @@ fn faults_are_told_by_what_was_mapped() {
     drop((space, Arc::downgrade(&object), object));
     world.check();
 }
+
+#[test]
+fn a_file_larger_than_memory_can_be_read() {
+    let world = World::new(64);
+    let space = world.space();
+    let object = Object::file(&world.env, TestFile::of_pages(250));
+    map(&space, 0, 250, Prot::READ, MapFlags::PRIVATE, Some(&open(&object)));
+    map(&space, 1000, 1, RW, MapFlags::PRIVATE, None);
+    write(&space, 1000, 99);
+    for _ in 0..2 {
+        for page in 0..250 {
+            let mut byte = [0];
+            assert_eq!(object.read(page * PAGE, &mut byte), Ok(1));
+            assert_eq!(byte, [page as u8 + 1]);
+        }
+    }
+    assert_eq!(peek(&space, 1000), 99, "private pages stay");
+    // What is mapped stays too, until there is nothing left to give back.
+    let all = (0..250).try_for_each(|page| touch(&space, addr(page), Access::Read).map(drop));
+    assert_eq!(all, Err(FaultError::OutOfMemory));
+    drop((space, object));
+    world.check();
+}
