@@ -187,7 +187,14 @@ fn a_file_larger_than_memory_can_be_read() {
     let world = World::new(64);
     let space = world.space();
     let object = Object::file(&world.env, TestFile::of_pages(250));
-    map(&space, 0, 250, Prot::READ, MapFlags::PRIVATE, Some(&open(&object)));
+    map(
+        &space,
+        0,
+        250,
+        Prot::READ,
+        MapFlags::PRIVATE,
+        Some(&open(&object)),
+    );
     map(&space, 1000, 1, RW, MapFlags::PRIVATE, None);
     write(&space, 1000, 99);
     for _ in 0..2 {
