@@ -13,6 +13,8 @@ mod anon;
 mod book;
 mod calls;
 mod counters;
+#[cfg(test)]
+mod drawn;
 mod env;
 mod fault;
 mod flags;
