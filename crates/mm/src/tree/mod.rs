@@ -10,6 +10,7 @@ mod gap;
 mod iter;
 mod node;
 mod published;
+mod shared;
 #[cfg(test)]
 mod test;
 
