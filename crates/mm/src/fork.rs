@@ -86,7 +86,9 @@ impl<P: Mmu> Space<P> {
                 object.attach(child);
                 object.layout()
             });
-            if copy.family().is_none() {
+            // Guard markers are no pages of a family, but the child has them too.
+            let guarded = copy.flags & (VmFlags::MAYBE_GUARD | VmFlags::WIPEONFORK) == VmFlags::MAYBE_GUARD;
+            if copy.family().is_none() && !guarded {
                 continue;
             }
             self.share(child, parent, &mut gather)?;

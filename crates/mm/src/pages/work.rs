@@ -89,9 +89,11 @@ impl<P: Mmu> PageWork<P> for Work<'_, P> {
             Treatment::LazyFree => advise::free_lazily(self.space, range, &mut gather),
             Treatment::Cool | Treatment::PageOut => advise::cool(self.space, range, &mut gather),
             Treatment::Guard => {
-                // A guard page is kept across a fork as a private page is.
-                let tree = self.space.map().snapshot();
-                anon::prepare(self.space.env().families(), &tree, vma);
+                // A file's mapping has a family only when it is written.
+                if vma.is_anonymous() {
+                    let tree = self.space.map().snapshot();
+                    anon::prepare(self.space.env().families(), &tree, vma);
+                }
                 advise::install_guards(self.space, vma, range, &mut gather)?;
             }
             Treatment::Unguard => advise::remove_guards(self.space, range),

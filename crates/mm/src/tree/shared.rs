@@ -4,9 +4,10 @@
 //!
 //! A reader counts itself in, loads the pointer, looks, and counts itself out.
 //! A writer swaps the pointer, then waits until every counter was seen at
-//! zero, then has the old value alone: a reader that counted itself in after
-//! its counter was seen at zero loads the pointer after the swap, because the
-//! four accesses are sequentially consistent.
+//! zero, then has the old value alone. Both read a counter by changing it, the
+//! writer by adding nothing, so one comes first: either the writer sees the
+//! reader inside, or the reader acquires what the writer released, the swap
+//! included, and loads the new pointer.
 //!
 //! Counters come in two *phases*, of which new readers use the current one, so
 //! that a stream of readers cannot keep a writer waiting. A reader may find
@@ -59,9 +60,9 @@ impl<V> Shared<V> {
 
     /// Looks at the value without waiting.
     pub(super) fn read<R>(&self, look: impl FnOnce(&V) -> R) -> R {
-        let phase = self.phase.load(Ordering::SeqCst) % 2;
+        let phase = self.phase.load(Ordering::Relaxed) % 2;
         let _inside = Inside::enter(&self.readers[shard()].inside[phase]);
-        let current = self.current.load(Ordering::SeqCst);
+        let current = self.current.load(Ordering::Acquire);
         // SAFETY: the pointer came from a box, and `replace` does not free it
         // before it has seen our counter at zero: see the protocol above.
         look(unsafe { &*current })
@@ -77,12 +78,12 @@ impl<V> Shared<V> {
         let _one_writer = self.writer.lock();
         let old = self
             .current
-            .swap(Box::into_raw(Box::new(value)), Ordering::SeqCst);
+            .swap(Box::into_raw(Box::new(value)), Ordering::AcqRel);
         for _ in 0..phases {
-            let drained = self.phase.fetch_add(1, Ordering::SeqCst) % 2;
+            let drained = self.phase.fetch_add(1, Ordering::Relaxed) % 2;
             for shard in &self.readers {
                 let mut spins = 0;
-                while shard.inside[drained].load(Ordering::SeqCst) != 0 {
+                while shard.inside[drained].fetch_add(0, Ordering::AcqRel) != 0 {
                     relax(&mut spins);
                 }
             }
@@ -95,7 +96,7 @@ impl<V> Shared<V> {
 
 impl<V> Drop for Shared<V> {
     fn drop(&mut self) {
-        let current = self.current.swap(ptr::null_mut(), Ordering::SeqCst);
+        let current = self.current.swap(ptr::null_mut(), Ordering::Acquire);
         // SAFETY: from a box, and `&mut self` excludes readers and writers.
         drop(unsafe { Box::from_raw(current) });
     }
@@ -106,14 +107,14 @@ struct Inside<'a>(&'a AtomicUsize);
 
 impl<'a> Inside<'a> {
     fn enter(counter: &'a AtomicUsize) -> Self {
-        counter.fetch_add(1, Ordering::SeqCst);
+        counter.fetch_add(1, Ordering::Acquire);
         Self(counter)
     }
 }
 
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
+        self.0.fetch_sub(1, Ordering::Release);
     }
 }
 
