@@ -271,11 +271,9 @@ fn gone(space: &Space<User>) -> Vec<Area> {
             ..Area::default()
         });
     }
-    for (label, tally) in history.files() {
-        let mut name = String::new();
-        let _fits = label.write_path(&mut name);
+    for (name, tally) in history.files() {
         gone.push(Area {
-            name,
+            name: name.into(),
             faults: by_kind(tally),
             ..Area::default()
         });

@@ -1,17 +1,18 @@
 //! What is remembered of mappings that are gone.
 
 use alloc::collections::BTreeMap;
-use alloc::sync::Arc;
+use alloc::string::String;
 
 use crate::counters::FaultTally;
-use crate::vma::{Backing, FileLabel, Source};
+use crate::vma::{Backing, Source};
 
 /// Faults of mappings that no longer exist, by what they mapped.
 #[derive(Clone, Default)]
 pub struct History {
     /// Private memory.
     pub anonymous: FaultTally,
-    files: BTreeMap<Key, (Arc<dyn FileLabel>, FaultTally)>,
+    // Names, not labels: a label keeps its file open.
+    files: BTreeMap<Key, (String, FaultTally)>,
 }
 
 /// Device and inode.
@@ -26,14 +27,19 @@ impl History {
                 let known = self
                     .files
                     .entry((label.device(), label.inode()))
-                    .or_insert_with(|| (label.clone(), FaultTally::default()));
+                    .or_insert_with(|| {
+                        let mut name = String::new();
+                        // Writing to a string cannot fail.
+                        let _ = label.write_path(&mut name);
+                        (name, FaultTally::default())
+                    });
                 known.1 = known.1.plus(tally);
             }
         }
     }
 
-    /// Files and shared memory, by device and inode.
-    pub fn files(&self) -> impl Iterator<Item = (&Arc<dyn FileLabel>, &FaultTally)> {
-        self.files.values().map(|(label, tally)| (label, tally))
+    /// Files and shared memory by name, in the order of device and inode.
+    pub fn files(&self) -> impl Iterator<Item = (&str, &FaultTally)> {
+        self.files.values().map(|(name, tally)| (name.as_str(), tally))
     }
 }

@@ -6,7 +6,7 @@ use core::fmt;
 use foliant_arch::Level;
 use foliant_paging::{Gather, PageTables};
 use foliant_platform::Mmu;
-use foliant_platform::sync::{SpinLock, relax};
+use foliant_platform::sync::{Mutex, relax};
 use foliant_units::{Errno, PAGE_SIZE, Vpn, VpnRange};
 
 use crate::anon::AnonFamily;
@@ -42,7 +42,7 @@ pub struct Space<P: Mmu> {
     tables: PageTables<P>,
     map: AddressMap<P>,
     counters: Counters,
-    history: SpinLock<History>,
+    history: Mutex<History>,
 }
 
 impl<P: Mmu> Space<P> {
@@ -63,7 +63,7 @@ impl<P: Mmu> Space<P> {
             tables,
             map,
             counters: Counters::default(),
-            history: SpinLock::new(History::default()),
+            history: Mutex::new(History::default()),
         }))
     }
 

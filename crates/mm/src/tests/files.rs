@@ -163,7 +163,10 @@ fn faults_are_told_by_what_was_mapped() {
     let world = World::new(128);
     let space = world.space();
     let object = Object::file(&world.env, TestFile::of_pages(2));
-    map(&space, 0, 2, RW, MapFlags::PRIVATE, Some(&open(&object)));
+    let file = open(&object);
+    let opened = Arc::downgrade(&file.label);
+    map(&space, 0, 2, RW, MapFlags::PRIVATE, Some(&file));
+    drop(file);
     map(&space, 8, 2, RW, MapFlags::PRIVATE, None);
     write(&space, 0, 1);
     write(&space, 8, 1);
@@ -171,13 +174,14 @@ fn faults_are_told_by_what_was_mapped() {
     assert_eq!(vma.faults.tally().of(Outcome::FileCopy), 1);
     drop(vma);
     space.munmap(addr(0), 16 * PAGE).expect("munmap");
+    assert!(opened.upgrade().is_none(), "remembering a file keeps it open");
     let history = space.history();
     assert_eq!(history.anonymous.of(Outcome::Anonymous), 1);
     let files: Vec<_> = history
         .files()
-        .map(|(label, tally)| (label.inode(), tally.total()))
+        .map(|(name, tally)| (name, tally.total()))
         .collect();
-    assert_eq!(files, [(42, 1)]);
+    assert_eq!(files, [("/file", 1)]);
     drop((space, Arc::downgrade(&object), object));
     world.check();
 }
