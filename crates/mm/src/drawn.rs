@@ -15,6 +15,7 @@ use crate::flags::VmFlags;
 use crate::layout::{Growth, Layout, Randomness};
 use crate::map::{AddressMap, Change};
 use crate::ops::{MapRequest, MoveRequest};
+use crate::tree::Tree;
 use crate::vma::{Backing, Lineage, Mapping, Vma};
 use crate::work::{PageWork, Treatment, Zap};
 
@@ -41,6 +42,9 @@ struct Blank;
 impl PageWork<Drawn> for Blank {
     fn shared_memory(&mut self, _: u64, _: VmFlags) -> Result<Arc<Mapping<Drawn>>, Errno> {
         Err(Errno::NOSYS)
+    }
+    fn prepare(&mut self, _: &Tree<Vma<Drawn>>, vma: &Vma<Drawn>) {
+        vma.family_or(Arc::new(Family { child: false }));
     }
     fn link(&mut self, _: &Arc<Vma<Drawn>>) -> Result<(), Errno> {
         Ok(())

@@ -6,6 +6,7 @@ use foliant_units::{Errno, Vpn, VpnRange};
 
 use crate::book::Usage;
 use crate::flags::VmFlags;
+use crate::tree::Tree;
 use crate::vma::{Backing, Mapping, Vma};
 
 /// Why translations of a range are dropped.
@@ -52,6 +53,9 @@ pub trait PageWork<B: Backing> {
     /// # Errors
     /// `NOMEM` where the machine does not commit to so much.
     fn shared_memory(&mut self, pages: u64, flags: VmFlags) -> Result<Arc<Mapping<B>>, Errno>;
+
+    /// Gives `vma`, which stands in `tree`, its family if it has none.
+    fn prepare(&mut self, tree: &Tree<Vma<B>>, vma: &Vma<B>);
 
     /// A VMA enters the space: its object learns that the space shows it.
     ///

@@ -37,6 +37,8 @@ impl<B: Backing, W: PageWork<B>> Change<'_, B, W> {
                 return Err(Errno::NOMEM);
             }
         }
+        // Even a read that grows the stack founds its family, as in Linux.
+        self.work.prepare(&self.tree, &vma);
         let grown = VpnRange::new(page, vma.range.start);
         let size = (vma.range.end - page) << PAGE_SHIFT;
         let refused = vma.pgoff < grown.len()

@@ -13,6 +13,7 @@ use crate::book::Usage;
 use crate::flags::VmFlags;
 use crate::object::{Object, SharedZero};
 use crate::space::Space;
+use crate::tree::Tree;
 use crate::vma::{Mapping, Vma};
 use crate::work::{PageWork, Treatment, Zap};
 
@@ -39,6 +40,10 @@ impl<P: Mmu> PageWork<P> for Work<'_, P> {
         let object = Object::shmem(self.space.env(), pages << PAGE_SHIFT);
         let label = Arc::new(SharedZero::new(object.id()));
         Ok(Arc::new(Mapping { object, label }))
+    }
+
+    fn prepare(&mut self, tree: &Tree<Vma<P>>, vma: &Vma<P>) {
+        anon::prepare(self.space.env().families(), tree, vma);
     }
 
     fn link(&mut self, vma: &Arc<Vma<P>>) -> Result<(), Errno> {
