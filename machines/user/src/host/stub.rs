@@ -205,7 +205,7 @@ pub struct Entries {
 
 impl Entries {
     /// Reads them off the code.
-    pub(super) fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             trap: STUB_BASE + offset(&raw const foliant_stub_trap),
             op: STUB_BASE + offset(&raw const foliant_stub_op),
