@@ -224,7 +224,7 @@ fn zones(session: &Session) -> Vec<report::Zone> {
             let stats = phys.zone_stats(id);
             report::Zone {
                 node: u32::from(zone.node().0),
-                name: format!("{:?}", zone.kind()),
+                name: zone.kind().name().to_owned(),
                 managed: zone.managed(),
                 free: stats.free + stats.cached,
                 free_by_order: stats.by_order.to_vec(),
