@@ -10,5 +10,6 @@ mod databases;
 mod files;
 mod harness;
 mod interpreters;
+mod memory;
 mod own;
 mod shells;

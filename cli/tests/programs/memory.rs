@@ -1,4 +1,4 @@
-//! Faults, peak RssAnon and VmPTE equal those of the running kernel.
+//! Peak RssAnon and VmPTE equal those of the running kernel, faults nearly.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -23,8 +23,15 @@ fn natively(measure: &Path, words: &[&str]) -> Used {
         .output()
         .expect("measure");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    let line = said.lines().rev().find(|line| line.starts_with("measured")).unwrap_or_else(|| panic!("{said}"));
-    let numbers: Vec<u64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    let line = said
+        .lines()
+        .rev()
+        .find(|line| line.starts_with("measured"))
+        .unwrap_or_else(|| panic!("{said}"));
+    let numbers: Vec<u64> = line
+        .split_whitespace()
+        .filter_map(|word| word.parse().ok())
+        .collect();
     Used {
         minor: numbers[0],
         anon: numbers[1],
@@ -35,7 +42,13 @@ fn natively(measure: &Path, words: &[&str]) -> Used {
 fn on_foliant(words: &[&str]) -> Used {
     let file = temporary().join(format!("used-{}.json", std::process::id()));
     let status = Command::new(env!("CARGO_BIN_EXE_foliant"))
-        .args(["run", "--no-aslr", "--report", &format!("json={}", file.display()), "--"])
+        .args([
+            "run",
+            "--no-aslr",
+            "--report",
+            &format!("json={}", file.display()),
+            "--",
+        ])
         .args(words)
         .env("LC_ALL", "C")
         .stdin(Stdio::null())
@@ -55,43 +68,49 @@ fn on_foliant(words: &[&str]) -> Used {
     }
 }
 
-/// Compares, allowing for what varies between two native runs.
+/// Faults that a run may take more or fewer than natively, as docs/faults.md explains.
+fn allowance(native: u64) -> u64 {
+    8 + native / 33
+}
+
+/// RssAnon and VmPTE are equal; faults nearly so.
 fn compare(words: &[&str]) {
-    let Some(measure) = build_c("measure", &[]) else { return };
+    let Some(measure) = build_c("measure", &[]) else {
+        return;
+    };
     if !installed(words[0]) {
         return;
     }
     let ours = on_foliant(words);
     let mut native = Vec::new();
-    for _ in 0..8 {
+    for _ in 0..4 {
         let used = natively(&measure, words);
-        if used == ours {
+        let near = used.minor.abs_diff(ours.minor) <= allowance(used.minor);
+        if near && (used.anon, used.pte) == (ours.anon, ours.pte) {
             return;
         }
         native.push(used);
     }
-    let within = |pick: fn(&Used) -> u64| {
-        let low = native.iter().map(pick).min().unwrap_or(0);
-        let high = native.iter().map(pick).max().unwrap_or(0);
-        (low..=high).contains(&pick(&ours))
-    };
-    assert!(
-        within(|used| used.minor) && within(|used| used.anon) && within(|used| used.pte),
-        "{words:?}: natively {native:?}, on Foliant {ours:?}"
-    );
+    panic!("{words:?}: natively {native:?}, on Foliant {ours:?}");
 }
 
 #[test]
-fn eight_programs_use_what_they_use_natively() {
+fn programs_use_what_they_use_natively() {
+    let python = if Path::new("/usr/bin/python3").exists() {
+        "/usr/bin/python3"
+    } else {
+        "python3"
+    };
     for words in [
         &["true"][..],
         &["ls", "-l", "/usr/bin"],
-        &["sha256sum", "/usr/bin/gdb", "/usr/bin/perl"],
+        &["cat", "/etc/passwd"],
         &["sort", "-S", "32M", "/etc/services"],
+        &["sha256sum", "/etc/passwd"],
         &["grep", "-r", "include", "/usr/include/linux"],
         &["perl", "-e", "my @a = map { $_ x 10 } 1..50000; print scalar @a"],
         &["sqlite3", ":memory:", "select 1;"],
-        &["busybox", "ls", "/"],
+        &[python, "-c", "print(1)"],
     ] {
         compare(words);
     }

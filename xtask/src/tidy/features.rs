@@ -24,7 +24,9 @@ pub(super) fn check(root: &Path, sources: &[Source]) -> Result<Vec<String>> {
 
     let mut complaints = Vec::new();
     for row in text.lines().filter_map(row) {
-        let named: Vec<&str> = row.tests.split('`').skip(1).step_by(2).collect();
+        let quoted = row.tests.split('`').skip(1).step_by(2);
+        // What else is quoted is a command or a file.
+        let named: Vec<&str> = quoted.filter(|name| name.contains("::")).collect();
         match row.state {
             "not yet" => {}
             "done" | "partly" if named.is_empty() => {
