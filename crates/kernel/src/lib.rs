@@ -49,6 +49,7 @@ mod space;
 pub mod syscall;
 pub mod sysfs;
 mod task;
+mod terminal;
 #[cfg(test)]
 mod tests;
 pub mod timer;

@@ -91,6 +91,8 @@ pub struct Session {
     pub foreground: Option<Pid>,
     /// Whether it has a controlling terminal.
     pub has_terminal: bool,
+    /// The terminal's device number.
+    pub device: u64,
 }
 
 impl<M: UserMachine> Tree<M> {

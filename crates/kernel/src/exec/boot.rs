@@ -20,6 +20,7 @@ use crate::sched::Sched;
 use crate::signal::{Actions, SigAction, SigSet, Signal, TaskSignals};
 use crate::space::Space;
 use crate::task::{Parts, Task, UserWords};
+use crate::terminal;
 
 use super::args::Args;
 use super::image::Image;
@@ -92,7 +93,7 @@ impl<M: UserMachine> Kernel<M> {
         task.replace_space(Some(ready.space));
         task.set_image(Arc::new(ready.image));
         task.set_name(&ready.name);
-        introduce(self, &task, has_terminal);
+        introduce(self, &task, has_terminal.then(|| first_terminal(&task)));
         let start = Start {
             task: &task,
             origin: machine::Origin::Fresh,
@@ -147,9 +148,20 @@ fn first_task<M: UserMachine>(kernel: &Arc<Kernel<M>>, boot: Boot<M>) -> Result<
     }))
 }
 
+/// The device number of the first terminal among the descriptors; 0 if there
+/// is none, so that only `/dev/tty` is the session's.
+fn first_terminal<M: UserMachine>(task: &Task<M>) -> u64 {
+    let open = task.files().table().list();
+    let mut terminals = open
+        .iter()
+        .map(|(_, open)| open.file())
+        .filter(|file| file.is_terminal());
+    terminals.next().map_or(0, |file| terminal::device(&**file))
+}
+
 /// Gives the first process its place: a group of its own in a session whose
 /// leader is outside the machine.
-fn introduce<M: UserMachine>(kernel: &Kernel<M>, task: &Arc<Task<M>>, has_terminal: bool) {
+fn introduce<M: UserMachine>(kernel: &Kernel<M>, task: &Arc<Task<M>>, terminal: Option<u64>) {
     let process = task.process();
     process.group.lock().tasks.push(task.clone());
     let mut tree = kernel.tree();
@@ -168,6 +180,7 @@ fn introduce<M: UserMachine>(kernel: &Kernel<M>, task: &Arc<Task<M>>, has_termin
         exit_signal: Some(Signal::CHLD),
     });
     let session = tree.session_mut(Pid::INIT);
-    session.has_terminal = has_terminal;
-    session.foreground = has_terminal.then(|| process.id());
+    session.has_terminal = terminal.is_some();
+    session.device = terminal.unwrap_or(0);
+    session.foreground = terminal.map(|_| process.id());
 }

@@ -11,6 +11,7 @@ use crate::fs::{OpenHow, SignalOwner};
 use crate::machine::UserMachine;
 use crate::pipe::PipeEnd;
 use crate::syscall::{Answer, Ctx};
+use crate::terminal;
 
 pub(super) fn open<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
     open_at(ctx, AT_FDCWD, 0, ctx.uint(1), ctx.uint(2))
@@ -262,6 +263,11 @@ pub(super) fn ioctl_<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
     let memory = ctx.memory()?;
     let table = ctx.task.files().table();
     let fd = Fd::new(ctx.int(0))?;
+    if open.file().is_terminal()
+        && let Some(answer) = terminal::ioctl(ctx, &**open.file())
+    {
+        return answer;
+    }
     match ctx.uint(1) {
         ioctl::FIOCLEX => table.set_cloexec(fd, true)?,
         ioctl::FIONCLEX => table.set_cloexec(fd, false)?,

@@ -11,7 +11,9 @@ use super::env::Memory;
 use crate::fd::OpenRef;
 use crate::fs::{FileType, IoVec, Positioning, Sink, SliceSink, SliceSource, Source, UserSink, UserSource};
 use crate::machine::UserMachine;
+use crate::signal::Signal;
 use crate::syscall::{Answer, Ctx, Fail};
+use crate::terminal;
 
 /// One past the last address of user memory.
 const TASK_SIZE: u64 = 0x7fff_ffff_f000;
@@ -159,6 +161,9 @@ fn read_into<M: UserMachine>(
     flags: RwFlags,
 ) -> Answer<M> {
     let open = ctx.open(0)?;
+    if open.file().is_terminal() {
+        terminal::may_touch(ctx.kernel, ctx.task, &**open.file(), Signal::TTIN)?;
+    }
     let memory = ctx.memory()?;
     let mut sink = UserSink::new(&memory, pieces);
     let blocking = open.blocks() && !flags.contains(RwFlags::NOWAIT);
