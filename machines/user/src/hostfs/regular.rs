@@ -36,6 +36,31 @@ pub(super) struct HostRegular<M: Mmu> {
     /// Locks of the description end with it, though the cache may keep it.
     locked: AtomicBool,
     large: u64,
+    /// Its contents are made by the host when they are read (`/proc`, `/sys`):
+    /// nothing of it is cached.
+    made: bool,
+}
+
+/// Kinds of file systems whose files are made when they are read: proc, sysfs,
+/// debugfs, tracefs, securityfs, cgroup, cgroup2, configfs, efivarfs, pstore, bpf.
+const MADE: [i64; 11] = [
+    0x9fa0,
+    0x6265_6572,
+    0x6462_6720,
+    0x7472_6163,
+    0x7363_6673,
+    0x27_e0eb,
+    0x6367_7270,
+    0x6265_6570,
+    0xde5e_81e4,
+    0x6165_676c,
+    0xcafe_4a11,
+];
+
+/// Whether a file that says it is `size` long really has no length. Such files
+/// claim nothing or a page.
+fn is_made(fd: &OwnedFd, size: u64) -> bool {
+    (size == 0 || size == 4096) && rustix::fs::fstatfs(fd).is_ok_and(|fs| MADE.contains(&fs.f_type))
 }
 
 impl<M: Mmu> HostRegular<M> {
@@ -47,7 +72,9 @@ impl<M: Mmu> HostRegular<M> {
         writes: bool,
         shared: bool,
     ) -> Self {
+        let made = is_made(&fd, inode.object().size());
         Self {
+            made,
             inode,
             node,
             fd,
@@ -60,6 +87,9 @@ impl<M: Mmu> HostRegular<M> {
 
     fn read_some(&self, offset: u64, into: &mut [u8]) -> Result<usize, Errno> {
         let object = self.inode.object();
+        if self.made {
+            return retry(|| rustix::io::pread(&*self.fd, &mut *into, offset));
+        }
         if object.size() > self.large && !object.is_cached(offset / 4096) {
             return self.inode.read_direct(offset, into);
         }
@@ -73,6 +103,10 @@ impl<M: Mmu> HostRegular<M> {
 
     fn write_some(&self, offset: u64, bytes: &[u8], append: bool) -> Result<(usize, u64), Errno> {
         let object = self.inode.object();
+        if self.made {
+            let count = retry(|| rustix::io::pwrite(&*self.fd, bytes, offset))?;
+            return Ok((count, offset + count as u64));
+        }
         if append {
             // Somebody on the host may have appended meanwhile.
             self.inode.grew(&self.fd);
@@ -133,7 +167,7 @@ impl<M: Mmu> File<M> for HostRegular<M> {
             let want = to.room().min(STEP);
             let at = offset + total as u64;
             let mut got = self.read_some(at, &mut buffer[..want])?;
-            if got < want && self.inode.grew(&self.fd) {
+            if got < want && !self.made && self.inode.grew(&self.fd) {
                 got += self.read_some(at + got as u64, &mut buffer[got..want])?;
             }
             let put = match to.put(&buffer[..got]) {
