@@ -13,10 +13,14 @@ struct Used {
     pte: u64,
 }
 
+/// The same, and small, wherever the test runs: it lies on the stack.
+const ENVIRONMENT: [(&str, &str); 2] = [("LC_ALL", "C"), ("PATH", "/usr/local/bin:/usr/bin:/bin")];
+
 fn natively(measure: &Path, words: &[&str]) -> Used {
     let output = Command::new(measure)
         .args(words)
-        .env("LC_ALL", "C")
+        .env_clear()
+        .envs(ENVIRONMENT)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -50,7 +54,8 @@ fn on_foliant(words: &[&str]) -> Used {
             "--",
         ])
         .args(words)
-        .env("LC_ALL", "C")
+        .env_clear()
+        .envs(ENVIRONMENT)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .status()

@@ -45,7 +45,7 @@ impl Command {
     /// Names that are found nowhere stay as they are, and fail when they run.
     pub fn find(command: &[OsString]) -> Self {
         let name = command.first().cloned().unwrap_or_default();
-        let path = if name.as_encoded_bytes().contains(&b'/') {
+        let path = if name.is_empty() || name.as_encoded_bytes().contains(&b'/') {
             PathBuf::from(&name)
         } else {
             search(&name).unwrap_or_else(|| PathBuf::from(&name))
