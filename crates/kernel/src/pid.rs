@@ -216,6 +216,10 @@ impl<M: UserMachine> Tree<M> {
     /// `will_become_orphaned_pgrp()`.
     pub(crate) fn is_orphaned(&self, group: Pid, without: Option<Pid>) -> bool {
         !self.group(group).any(|node| {
+            if node.parent == Pid::NONE {
+                // Whoever started the machine's first program can continue it.
+                return node.ended.is_none();
+            }
             let Some(parent) = self.nodes.get(&node.parent) else {
                 return false;
             };

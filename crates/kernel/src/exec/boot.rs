@@ -44,6 +44,9 @@ pub struct Boot<M: UserMachine> {
     pub ignored: SigSet,
     /// Signals that it holds back.
     pub blocked: SigSet,
+    /// Whether it leads a process group of its own, rather than being one of a
+    /// group outside the machine.
+    pub leads_group: bool,
     /// Whether its session has a controlling terminal, whose foreground it is.
     pub has_terminal: bool,
 }
@@ -70,7 +73,7 @@ impl<M: UserMachine> Kernel<M> {
             envp: boot.env.clone(),
         };
         let path = boot.path.clone();
-        let has_terminal = boot.has_terminal;
+        let (has_terminal, leads_group) = (boot.has_terminal, boot.leads_group);
         let task = first_task(self, boot).map_err(BootError::Machine)?;
         let context = task.files().context();
         let origin = Origin {
@@ -93,7 +96,12 @@ impl<M: UserMachine> Kernel<M> {
         task.replace_space(Some(ready.space));
         task.set_image(Arc::new(ready.image));
         task.set_name(&ready.name);
-        introduce(self, &task, has_terminal.then(|| first_terminal(&task)));
+        introduce(
+            self,
+            &task,
+            leads_group,
+            has_terminal.then(|| first_terminal(&task)),
+        );
         let start = Start {
             task: &task,
             origin: machine::Origin::Fresh,
@@ -159,10 +167,16 @@ fn first_terminal<M: UserMachine>(task: &Task<M>) -> u64 {
     terminals.next().map_or(0, |file| terminal::device(&**file))
 }
 
-/// Gives the first process its place: a group of its own in a session whose
-/// leader is outside the machine.
-fn introduce<M: UserMachine>(kernel: &Kernel<M>, task: &Arc<Task<M>>, terminal: Option<u64>) {
+/// Gives the first process its place: a group of its own, or that of those
+/// outside, in a session whose leader is outside the machine.
+fn introduce<M: UserMachine>(
+    kernel: &Kernel<M>,
+    task: &Arc<Task<M>>,
+    leads_group: bool,
+    terminal: Option<u64>,
+) {
     let process = task.process();
+    let group = if leads_group { process.id() } else { Pid::INIT };
     process.group.lock().tasks.push(task.clone());
     let mut tree = kernel.tree();
     tree.add_task(task);
@@ -170,7 +184,7 @@ fn introduce<M: UserMachine>(kernel: &Kernel<M>, task: &Arc<Task<M>>, terminal: 
         process: process.clone(),
         parent: Pid::NONE,
         children: Vec::new(),
-        group: process.id(),
+        group,
         session: Pid::INIT,
         subreaper: false,
         has_execed: true,
@@ -182,5 +196,5 @@ fn introduce<M: UserMachine>(kernel: &Kernel<M>, task: &Arc<Task<M>>, terminal: 
     let session = tree.session_mut(Pid::INIT);
     session.has_terminal = terminal.is_some();
     session.device = terminal.unwrap_or(0);
-    session.foreground = terminal.map(|_| process.id());
+    session.foreground = terminal.map(|_| group);
 }

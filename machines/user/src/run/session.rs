@@ -144,6 +144,7 @@ impl Session {
             limits: identity::limits(),
             ignored,
             blocked,
+            leads_group: rustix::process::getpgrp() == rustix::process::getpid(),
             has_terminal: signals::is_in_foreground(),
         };
         if let Some(nth) = self.fail_at {
