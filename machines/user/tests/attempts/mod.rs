@@ -2,6 +2,8 @@
 //!
 //! Each attempt ends with call 1000 and an undefined instruction, or with its death.
 
+#![allow(dead_code, reason = "each test uses its part")]
+
 use std::arch::global_asm;
 
 /// Call by which an attempt says that it is over.
