@@ -369,3 +369,63 @@ impl<M: Mmu> File<M> for PipeEnd {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::{SliceSink, SliceSource};
+    use foliant_platform::testing::TestPlatform;
+
+    type Machine = TestPlatform<true>;
+
+    fn write(end: &PipeEnd, bytes: &[u8]) -> Result<usize, Errno> {
+        File::<Machine>::write(end, 0, &mut SliceSource::new(bytes), OpenFlags::empty())
+            .map(|(count, _)| count)
+    }
+
+    fn read(end: &PipeEnd, most: usize) -> Result<Vec<u8>, Errno> {
+        let mut bytes = alloc::vec![0; most];
+        let count = File::<Machine>::read(end, 0, &mut SliceSink::new(&mut bytes), OpenFlags::empty())?;
+        bytes.truncate(count);
+        Ok(bytes)
+    }
+
+    #[test]
+    fn bytes_come_out_in_order_and_the_end_after_them() {
+        let (reader, writer) = PipeEnd::pair(1);
+        assert_eq!(read(&reader, 9), Err(Errno::AGAIN));
+        assert_eq!(write(&writer, b"hello"), Ok(5));
+        assert_eq!(read(&reader, 3), Ok(b"hel".to_vec()));
+        drop(writer);
+        assert_eq!(read(&reader, 9), Ok(b"lo".to_vec()));
+        assert_eq!(read(&reader, 9), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn small_writes_go_in_whole_or_not_at_all() {
+        let (reader, writer) = PipeEnd::pair(1);
+        assert_eq!(write(&writer, &[1; 65000]), Ok(65000));
+        assert_eq!(write(&writer, &[2; 4096]), Err(Errno::AGAIN));
+        assert_eq!(write(&writer, &[3; 5000]), Ok(536));
+        assert_eq!(read(&reader, 65536).map(|bytes| bytes.len()), Ok(65536));
+        assert_eq!(write(&writer, &[2; 4096]), Ok(4096));
+    }
+
+    #[test]
+    fn nobody_writes_to_nobody() {
+        let (reader, writer) = PipeEnd::pair(1);
+        drop(reader);
+        assert_eq!(write(&writer, b"x"), Err(Errno::PIPE));
+        assert!(File::<Machine>::ready(&writer).contains(PollEvents::ERR));
+    }
+
+    #[test]
+    fn a_pipe_shrinks_only_if_what_it_holds_still_fits() {
+        let (reader, writer) = PipeEnd::pair(1);
+        assert_eq!(write(&writer, &[0; 9000]), Ok(9000));
+        assert_eq!(writer.set_capacity(4096), Err(Errno::BUSY));
+        assert_eq!(writer.set_capacity(9001), Ok(16384));
+        assert_eq!(reader.capacity(), 16384);
+        assert_eq!(writer.set_capacity(1 << 21), Err(Errno::PERM));
+    }
+}

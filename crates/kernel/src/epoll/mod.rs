@@ -4,3 +4,6 @@ mod item;
 mod set;
 
 pub use set::{Change, Epoll};
+
+#[cfg(test)]
+mod test;

@@ -16,14 +16,19 @@ use crate::socket::SocketFactory;
 pub struct MachineFiles<M: Mmu> {
     root: SpinLock<NodeRef<M>>,
     sockets: SpinLock<Option<Arc<dyn SocketFactory<M>>>>,
+    sync: SpinLock<Option<SyncAll>>,
     next_number: AtomicU64,
 }
+
+/// Puts everything that was written on the disk.
+type SyncAll = Arc<dyn Fn() + Send + Sync>;
 
 impl<M: Mmu> Default for MachineFiles<M> {
     fn default() -> Self {
         Self {
             root: SpinLock::new(Arc::new(EmptyDirectory)),
             sockets: SpinLock::new(None),
+            sync: SpinLock::new(None),
             // Numbers of pipes look like inode numbers of a system in use.
             next_number: AtomicU64::new(4096),
         }
@@ -52,6 +57,19 @@ impl<M: Mmu> MachineFiles<M> {
     /// Gives the machine its sockets; called before the first program starts.
     pub fn set_sockets(&self, sockets: Arc<dyn SocketFactory<M>>) {
         *self.sockets.lock() = Some(sockets);
+    }
+
+    /// Puts everything that was written on the disk (`sync(2)`).
+    pub fn sync(&self) {
+        let sync = self.sync.lock().clone();
+        if let Some(sync) = sync {
+            sync();
+        }
+    }
+
+    /// Says how; called before the first program starts.
+    pub fn set_sync(&self, sync: impl Fn() + Send + Sync + 'static) {
+        *self.sync.lock() = Some(Arc::new(sync));
     }
 
     /// An inode number for a file without a name.

@@ -35,3 +35,6 @@ pub use path_file::PathFile;
 pub use stat::{FileStat, anonymous_stat, magic, pseudo_statfs};
 pub use task_files::TaskFiles;
 pub use walk::{Final, Last, MAX_LINKS, NAME_MAX, PATH_MAX, Parent, Walk};
+
+#[cfg(test)]
+mod walk_test;

@@ -34,5 +34,12 @@ pub fn attach<M: UserMachine>(kernel: &Arc<Kernel<M>>, fs: &Arc<HostFs<M>>) -> R
     fs.cover(covers);
     kernel.files().set_root(root);
     kernel.files().set_sockets(Arc::new(HostSockets::new(fs.clone())));
+    let to_sync = Arc::downgrade(fs);
+    kernel.files().set_sync(move || {
+        if let Some(fs) = to_sync.upgrade() {
+            fs.sync();
+            rustix::fs::sync();
+        }
+    });
     Ok(())
 }

@@ -320,6 +320,11 @@ pub(super) fn fdatasync<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
     Ok(0)
 }
 
+pub(super) fn sync<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
+    ctx.kernel.files().sync();
+    Ok(0)
+}
+
 /// `sync_file_range`, `syncfs`: more is written than was asked for.
 pub(super) fn sync_some<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
     match ctx.open(0)?.file().sync(true) {

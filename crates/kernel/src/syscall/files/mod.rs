@@ -157,6 +157,7 @@ fn attributes<M: UserMachine>(nr: Sysno) -> Option<Handler<M>> {
         Sysno::FALLOCATE => attr::fallocate,
         Sysno::FSYNC => attr::fsync,
         Sysno::FDATASYNC => attr::fdatasync,
+        Sysno::SYNC => attr::sync,
         Sysno::SYNC_FILE_RANGE | Sysno::SYNCFS => attr::sync_some,
         Sysno::READAHEAD | Sysno::FADVISE64 => attr::hint,
         Sysno::GETDENTS64 => attr::getdents64,
