@@ -12,8 +12,6 @@
 pub use foliant_arch as arch;
 #[cfg(feature = "kernel")]
 pub use foliant_kernel as kernel;
-#[cfg(feature = "kvirt")]
-pub use foliant_kvirt as kvirt;
 #[cfg(feature = "mm")]
 pub use foliant_mm as mm;
 #[cfg(feature = "paging")]
