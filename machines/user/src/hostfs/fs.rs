@@ -256,7 +256,7 @@ impl<M: Mmu> HostFs<M> {
         let inode = match known {
             Some(inode) => inode,
             None => {
-                let inode = HostInode::new(self.env(), stat);
+                let inode = HostInode::new(self.env(), identity, stat);
                 inodes.retain(|_, inode| inode.strong_count() > 0);
                 inodes.insert(identity, Arc::downgrade(&inode));
                 inode
@@ -284,6 +284,16 @@ impl<M: Mmu> HostFs<M> {
         drop(kept);
         // Outside the lock: the last reference writes back and closes.
         drop(dropped);
+    }
+
+    /// A file has lost its last name: what is kept of it would only hold its
+    /// blocks on the disk.
+    pub(super) fn forget(&self, gone: Identity) {
+        let mut kept = guard(&self.kept);
+        let at = kept.iter().position(|inode| inode.identity() == gone);
+        let inode = at.and_then(|at| kept.remove(at));
+        drop(kept);
+        drop(inode);
     }
 
     /// Files larger than this are read around the cache, in pages.

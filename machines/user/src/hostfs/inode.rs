@@ -12,7 +12,7 @@ use foliant_uapi::time::Timespec;
 use foliant_units::Errno;
 
 use super::convert::{errno, retry, stat_fd};
-use super::fs::guard;
+use super::fs::{Identity, guard};
 use super::lock::Locks;
 
 /// What tells whether somebody else has changed a file.
@@ -35,6 +35,7 @@ impl Stamp {
 
 /// A regular file, found again by its identity as long as it is open or cached.
 pub(super) struct HostInode<M: Mmu> {
+    identity: Identity,
     object: Arc<Object<M>>,
     backing: Arc<HostBacking>,
     stamp: Mutex<Stamp>,
@@ -44,16 +45,21 @@ pub(super) struct HostInode<M: Mmu> {
 }
 
 impl<M: Mmu> HostInode<M> {
-    pub(super) fn new(env: &Arc<Env<M>>, stat: &FileStat) -> Arc<Self> {
+    pub(super) fn new(env: &Arc<Env<M>>, identity: Identity, stat: &FileStat) -> Arc<Self> {
         let backing = Arc::new(HostBacking::new(stat.size));
         let object = Object::file(env, backing.clone());
         Arc::new(Self {
+            identity,
             object,
             backing,
             stamp: Mutex::new(Stamp::of(stat)),
             locks: Locks::default(),
             writers: AtomicUsize::new(0),
         })
+    }
+
+    pub(super) fn identity(&self) -> Identity {
+        self.identity
     }
 
     pub(super) fn object(&self) -> &Arc<Object<M>> {

@@ -2,8 +2,8 @@
 
 use std::any::Any;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
 use foliant_kernel::fs::{
     File, FileStat, LockOwner, NodeRef, Positioning, Sink, Source, SpaceHint, UserMemory,
@@ -26,6 +26,7 @@ const STEP: usize = 128 << 10;
 
 /// A regular file, through the machine's page cache.
 pub(super) struct HostRegular<M: Mmu> {
+    fs: Weak<HostFs<M>>,
     inode: Arc<HostInode<M>>,
     node: Arc<HostNode<M>>,
     fd: Arc<OwnedFd>,
@@ -74,6 +75,7 @@ impl<M: Mmu> HostRegular<M> {
     ) -> Self {
         let made = is_made(&fd, inode.object().size());
         Self {
+            fs: fs.weak(),
             made,
             inode,
             node,
@@ -123,6 +125,11 @@ impl<M: Mmu> Drop for HostRegular<M> {
         // What mappings wrote is the host's when the file is closed. An error
         // is lost, as that of a close that nobody looks at.
         let _ = self.inode.write_back();
+        if let (Some(fs), Ok(stat)) = (self.fs.upgrade(), stat_fd(&*self.fd))
+            && stat.nlink == 0
+        {
+            fs.forget(self.inode.identity());
+        }
         if self.writes {
             self.inode.writer_closed();
         }
