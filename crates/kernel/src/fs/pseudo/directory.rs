@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::any::Any;
 
 use foliant_platform::Mmu;
+use foliant_platform::sync::Mutex;
 use foliant_uapi::open::OpenFlags;
 use foliant_uapi::stat::{Mode, Statfs};
 use foliant_units::Errno;
@@ -81,8 +82,11 @@ impl<M: Mmu> Node<M> for PseudoDirectory<M> {
             return Err(Errno::ISDIR);
         }
         let node = self.me.upgrade().ok_or(Errno::NOENT)?;
-        let entries = self.listing.names(&self.place, how.caller)?;
-        Ok(Arc::new(OpenDirectory { node, entries }))
+        Ok(Arc::new(OpenDirectory {
+            node,
+            caller: how.caller,
+            entries: Mutex::new(Vec::new()),
+        }))
     }
 
     fn lookup(&self, name: &[u8], caller: Caller) -> Result<NodeRef<M>, Errno> {
@@ -98,10 +102,11 @@ impl<M: Mmu> Node<M> for PseudoDirectory<M> {
     }
 }
 
-/// A directory that is listed, as it was when it was opened.
+/// A directory that is listed, as it was when its first names were read.
 struct OpenDirectory<M: Mmu> {
     node: Arc<PseudoDirectory<M>>,
-    entries: Vec<Entry>,
+    caller: Caller,
+    entries: Mutex<Vec<Entry>>,
 }
 
 impl<M: Mmu> File<M> for OpenDirectory<M> {
@@ -126,7 +131,11 @@ impl<M: Mmu> File<M> for OpenDirectory<M> {
     }
 
     fn entries(&self, position: u64, room: usize) -> Result<(Vec<u8>, u64), Errno> {
-        list(&self.entries, self.node.place.number(), position, room)
+        let mut entries = self.entries.lock();
+        if position == 0 {
+            *entries = self.node.listing.names(&self.node.place, self.caller)?;
+        }
+        list(&entries, self.node.place.number(), position, room)
     }
 }
 
