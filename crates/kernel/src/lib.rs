@@ -11,7 +11,6 @@
 //! process's signal lock, a task's small spin locks. None is held while a
 //! task sleeps or while user memory is touched.
 #![no_std]
-#![allow(dead_code, reason = "the layer grows from its skeleton")]
 
 extern crate alloc;
 #[cfg(test)]

@@ -162,62 +162,27 @@ fn build<M: UserMachine>(
     let mut layout = layout(kernel, task);
     let top = layout.stack_top();
     let moved = layout.program_shift();
-    let stack_shift = layout.random() % 8192;
+    let shift = layout.random() % 8192;
     let space = Space::new(kernel.memory(), layout, mm_limits(task)).map_err(Failure::Errno)?;
     let kill = |_: Errno| Failure::Kill;
 
     let placement = placement(&elf, interpreter.is_some(), moved);
     let loaded = load::load(&space, &program, &elf, placement).map_err(kill)?;
-    let runtime = match &interpreter {
-        None => None,
-        Some((program, elf)) => {
-            let placement = if elf.is_movable() {
-                Placement::Anywhere
-            } else {
-                Placement::Fixed
-            };
-            let at = load::load(&space, program, elf, placement).map_err(kill)?;
-            Some((at.bias, at.bias.wrapping_add(elf.header.entry)))
-        }
-    };
-    let entry = loaded.bias.wrapping_add(elf.header.entry);
-    let (base, start) = runtime.map_or((0, entry), |(base, start)| (base, start));
-    if start >= foliant_mm::TASK_END.raw() {
-        return Err(Failure::Kill);
-    }
+    let (base, start) = load_interpreter(&space, &elf, loaded, interpreter.as_ref()).map_err(kill)?;
     set_heap(&space, &elf, interpreter.is_some(), loaded);
 
     let entries = vector(kernel, &task.creds(), &elf, loaded, base);
     let mut random = [0; 16];
     kernel.machine().random(&mut random);
-    let shift = if is_random(kernel, task) { stack_shift } else { 0 };
-    let stack = stack::build(
-        top,
-        args,
-        path,
-        &Facts {
-            entries,
-            random,
-            shift,
-        },
-    );
+    let facts = Facts {
+        entries,
+        random,
+        shift,
+    };
+    let stack = stack::build(top, args, path, &facts);
     let stack_limit = task.process().limit(Resource::Stack);
     map_stack(&space, top, &stack, elf.wants_executable_stack(), stack_limit).map_err(kill)?;
 
-    let (code, data) = elf.extents();
-    let move_up = |range: VirtRange| {
-        let up = |at: VirtAddr| VirtAddr::new(at.raw().wrapping_add(loaded.bias));
-        VirtRange::new(up(range.start), up(range.end))
-    };
-    let image = Image {
-        exe: program.path.clone(),
-        args: stack.args,
-        env: stack.env,
-        auxv: stack.auxv,
-        code: move_up(code),
-        data: move_up(data),
-        stack: stack.start.raw(),
-    };
     let regs = UserRegs {
         rip: start,
         rsp: stack.start.raw(),
@@ -227,10 +192,55 @@ fn build<M: UserMachine>(
     let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path).to_vec();
     Ok(Ready {
         space,
-        image,
+        image: image(&program, &elf, loaded, stack),
         regs,
         name,
     })
+}
+
+/// Maps the interpreter, if there is one; where it lies, and where the program
+/// starts running.
+fn load_interpreter<M: UserMachine>(
+    space: &Space<M>,
+    elf: &Elf,
+    loaded: Loaded,
+    interpreter: Option<&(Program<M>, Elf)>,
+) -> Result<(u64, u64), Errno> {
+    let (base, start) = match interpreter {
+        None => (0, loaded.bias.wrapping_add(elf.header.entry)),
+        Some((program, elf)) => {
+            let placement = if elf.is_movable() {
+                Placement::Anywhere
+            } else {
+                Placement::Fixed
+            };
+            let at = load::load(space, program, elf, placement)?;
+            (at.bias, at.bias.wrapping_add(elf.header.entry))
+        }
+    };
+    if start < foliant_mm::TASK_END.raw() {
+        Ok((base, start))
+    } else {
+        Err(Errno::INVAL)
+    }
+}
+
+/// What `/proc` will tell of the program.
+fn image<M: UserMachine>(program: &Program<M>, elf: &Elf, loaded: Loaded, stack: stack::StackImage) -> Image {
+    let (code, data) = elf.extents();
+    let move_up = |range: VirtRange| {
+        let up = |at: VirtAddr| VirtAddr::new(at.raw().wrapping_add(loaded.bias));
+        VirtRange::new(up(range.start), up(range.end))
+    };
+    Image {
+        exe: program.path.clone(),
+        args: stack.args,
+        env: stack.env,
+        auxv: stack.auxv,
+        code: move_up(code),
+        data: move_up(data),
+        stack: stack.start.raw(),
+    }
 }
 
 fn is_random<M: UserMachine>(kernel: &Kernel<M>, task: &Task<M>) -> bool {

@@ -37,7 +37,7 @@ fn sys_futex<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
 
     let (one, two) = ((ctx.addr(0), sharing), ctx.addr(4));
     let value = ctx.uint(2);
-    let (kernel, task) = (ctx.kernel, ctx.task);
+    let kernel = ctx.kernel;
     match operation {
         FutexOp::Wait => {
             let until = deadline(ctx, word, false)?;
@@ -75,26 +75,27 @@ fn sys_futex<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
                 value3 as u32,
             )?)
         }
-        FutexOp::LockPi | FutexOp::LockPi2 => {
-            let word = if operation == FutexOp::LockPi {
-                word | FUTEX_CLOCK_REALTIME
-            } else {
-                word
-            };
-            let until = deadline(ctx, word, true)?;
-            match futex::lock_pi(kernel, task, one, until, false)? {
-                Waited::Woken(_) => Ok(0),
-                Waited::Timeout => Err(Fail::Errno(Errno::TIMEDOUT)),
-                Waited::Signal => Err(Fail::Restart(Restart::NoIntr)),
-            }
+        FutexOp::LockPi | FutexOp::LockPi2 | FutexOp::TrylockPi | FutexOp::UnlockPi => {
+            owned_lock(ctx, operation, one)
         }
-        FutexOp::TrylockPi => futex::lock_pi(kernel, task, one, None, true)
-            .map(|_| 0)
-            .map_err(Fail::Errno),
-        FutexOp::UnlockPi => futex::unlock_pi(kernel, task, one)
-            .map(|()| 0)
-            .map_err(Fail::Errno),
         FutexOp::Fd | FutexOp::WaitRequeuePi | FutexOp::CmpRequeuePi => Err(Fail::Errno(Errno::NOSYS)),
+    }
+}
+
+/// The operations on locks that name their owner.
+fn owned_lock<M: UserMachine>(ctx: &Ctx<'_, M>, operation: FutexOp, place: (VirtAddr, Sharing)) -> Answer<M> {
+    let (kernel, task) = (ctx.kernel, ctx.task);
+    let (until, only_try) = match operation {
+        FutexOp::UnlockPi => return Ok(futex::unlock_pi(kernel, task, place).map(|()| 0)?),
+        FutexOp::TrylockPi => (None, true),
+        // The first of the two knew no other clock than the wall's.
+        FutexOp::LockPi => (deadline(ctx, ctx.uint(1) | FUTEX_CLOCK_REALTIME, true)?, false),
+        _ => (deadline(ctx, ctx.uint(1), true)?, false),
+    };
+    match futex::lock_pi(kernel, task, place, until, only_try)? {
+        Waited::Woken(_) => Ok(0),
+        Waited::Timeout => Err(Fail::Errno(Errno::TIMEDOUT)),
+        Waited::Signal => Err(Fail::Restart(Restart::NoIntr)),
     }
 }
 

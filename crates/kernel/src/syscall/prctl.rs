@@ -21,8 +21,7 @@ pub(super) fn handler<M: UserMachine>(nr: Sysno) -> Option<Handler<M>> {
 
 /// `prctl(option, ...)`
 fn prctl<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
-    let [_, one, two, three, four, _] = ctx.args;
-    let rest_is_zero = two == 0 && three == 0 && four == 0;
+    let one = ctx.args[1];
     let task = ctx.task;
     let process = task.process();
     match ctx.uint(0) {
@@ -68,6 +67,17 @@ fn prctl<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
                 .map(|()| 0)
                 .map_err(Fail::Errno)
         }
+        _ => habits(ctx),
+    }
+}
+
+/// The options that are about memory, time and whom one lets look.
+fn habits<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
+    let [_, one, two, three, four, _] = ctx.args;
+    let rest_is_zero = two == 0 && three == 0 && four == 0;
+    let task = ctx.task;
+    let process = task.process();
+    match ctx.uint(0) {
         PR_SET_THP_DISABLE if rest_is_zero => {
             process.thp_disabled.store(one != 0, Ordering::Relaxed);
             Ok(0)
@@ -85,6 +95,8 @@ fn prctl<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
         PR_MCE_KILL_GET if one == 0 && rest_is_zero => Ok(2),
         PR_SET_PTRACER => Ok(0),
         PR_SET_VMA => set_vma(ctx),
+        // Neither is there to be turned on.
+        PR_SET_MDWE | PR_GET_MDWE | PR_GET_MEMORY_MERGE if one == 0 && rest_is_zero => Ok(0),
         _ => rights(ctx),
     }
 }

@@ -200,8 +200,3 @@ fn unnamed<M: UserMachine>(file: FileRef<M>) -> NodeRef<M> {
     let node: Arc<dyn Node<M>> = Arc::new(crate::fs::FileNode::new(file));
     node
 }
-
-/// Whether two references are to the same open file.
-pub(crate) fn same_file<M: UserMachine>(a: &Arc<dyn File<M>>, b: &Arc<dyn File<M>>) -> bool {
-    core::ptr::addr_eq(Arc::as_ptr(a), Arc::as_ptr(b))
-}
