@@ -69,7 +69,7 @@ impl<M: UserMachine> Listing<M> for Descriptors<M> {
         }
         // Permissions tell how it is open.
         let flags = open.flags();
-        let mode = u32::from(flags.readable()) * 0o500 | u32::from(flags.writable()) * 0o300;
+        let mode = (u32::from(flags.readable()) * 0o500) | (u32::from(flags.writable()) * 0o300);
         let link = PseudoLink::new(place.below(name, mode), move |_| {
             Ok(Link::Node(target(&open_file(&subject, fd)?)))
         });
