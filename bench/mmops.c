@@ -75,8 +75,9 @@ static void report(const char *name, int n, u64 per)
 	int l = 0; const char *p = name;
 	os("mmops "); while (*p) { oc(*p++); l++; }
 	while (l++ < 26) oc(' ');
-	od(sum / (n * per), 9); od(smp[0] / per, 9); od(smp[n / 2] / per, 9);
-	od(smp[n - 1 - n / 100] / per, 9); od(smp[n - 1] / per, 9); od(n, 6);
+	const u64 col[5] = { sum / (n * per), smp[0] / per, smp[n / 2] / per, smp[n - 1 - n / 100] / per, smp[n - 1] / per };
+	for (int i = 0; i < 5; i++) { oc(' '); od(col[i], 8); }	/* a space even before a very long number */
+	od(n, 6);
 	oc('\n'); flush();
 }
 static void na(const char *name, s64 e) { os("mmops "); os(name); os(" n/a errno "); od((u64)(-e), 0); oc('\n'); flush(); }
