@@ -2,7 +2,7 @@
 //! does, or to a signal.
 //!
 //! [`resolve`](resolve::resolve) reads top to bottom: find the VMA, ask whether
-//! it permits the access, look at the entry, [decide](classify), do, publish.
+//! it permits the access, look at the entry, [decide](classify()), do, publish.
 
 mod anonymous;
 mod classify;

@@ -13,7 +13,7 @@
 //!   with the secret in argument bits that the kernel ignores. It is in
 //!   registers from the answer until the return replaces them, never in memory.
 //! * All signals are blocked meanwhile in a genuine handler, so that no signal
-//!   frame stores those registers. [`super::guard`] has the case of a guest
+//!   frame stores those registers. `machine::guard` has the case of a guest
 //!   that jumped to the trap call with signals open.
 //!
 //! ```text

@@ -165,7 +165,7 @@ impl Stubs {
     }
 
     /// Answers a trap call: `ops`, then the registers of the frame at `frame`.
-    /// The answer carries the secret: see [`super::stub`] for who may have it.
+    /// The answer carries the secret: see `stub.rs` for who may have it.
     pub fn resume(&self, slot: Slot, id: CallId, ops: &[Op], frame: u64) -> Answered {
         debug_assert!(ops.len() <= OPS_MAX, "one page of operations");
         self.control.order(slot, ops, frame);

@@ -12,7 +12,7 @@ use super::lane::{Lane, State};
 use super::tlb::{Stale, Tlb};
 use crate::host::{KICK, kill, tgkill};
 
-/// What the machine keeps per space; see [`SpaceState`].
+/// What the machine keeps per space; see `SpaceState`.
 #[derive(Clone)]
 pub struct Context(pub(crate) Arc<SpaceState>);
 
