@@ -9,7 +9,7 @@ use foliant_uapi::{FromBytes, Immutable, IntoBytes};
 use foliant_units::{Errno, VirtAddr};
 
 use crate::fd::{Fd, OpenRef};
-use crate::fs::{Caller, File, FileRef, Last, Node, NodeRef, OpenFile, PATH_MAX, UserMemory, Walk};
+use crate::fs::{Caller, FileRef, Last, Node, NodeRef, OpenFile, PATH_MAX, UserMemory, Walk};
 use crate::machine::UserMachine;
 use crate::park::{Interrupt, WaitError};
 use crate::space::Space;
