@@ -66,6 +66,8 @@ pub(crate) struct Lane {
     state: AtomicU32,
     /// Number of the latest staleness whose removal was in its last order.
     pub(crate) sent: AtomicU64,
+    /// Address in the guest of the frame that its last order returned to.
+    pub(crate) frame: AtomicU64,
     /// The kernel wants it in.
     pub(crate) kicked: AtomicBool,
     /// Threads that wait for it to come in.
@@ -91,6 +93,7 @@ impl Lane {
             process: AtomicI32::new(0),
             state: AtomicU32::new(State::Unborn as u32),
             sent: AtomicU64::new(0),
+            frame: AtomicU64::new(0),
             kicked: AtomicBool::new(false),
             waiting: AtomicU32::new(0),
             errand: Mutex::new(Errand::None),

@@ -144,7 +144,7 @@ impl User {
             inner.tlb.clear();
             space.note(&mut inner, Stale::All);
         }
-        let frame = self.stubs().frames().address(lane.slot);
+        let frame = lane.frame.load(Ordering::SeqCst);
         self.send(&lane, call.id, Vec::new(), frame, None);
     }
 
@@ -313,6 +313,7 @@ impl User {
                 ops.push(run.op());
             }
             lane.sent.store(latest, Ordering::SeqCst);
+            lane.frame.store(frame, Ordering::SeqCst);
             self.pool().expect();
             lane.set_state(State::Running);
             inner.lanes.len() == 1
