@@ -12,6 +12,10 @@ use clap::{Parser, Subcommand};
 /// are the program's own statuses, above are 126 and 127 of shells.
 const OWN_FAILURE: u8 = 125;
 
+/// Status of a run after which the machine's frames do not add up: a bug of
+/// Foliant, whatever the program did.
+const UNACCOUNTED: u8 = 123;
+
 /// Linux's memory manager, to run programs on.
 #[derive(Parser)]
 #[command(name = "foliant", version)]

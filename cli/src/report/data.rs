@@ -35,6 +35,29 @@ pub(crate) struct Report {
     pub(crate) unsupported: Vec<Count>,
     /// Resident memory and faults over time.
     pub(crate) timeline: Vec<Moment>,
+    /// Whether all frames came back, if that was asked for.
+    #[serde(flatten)]
+    pub(crate) audit: Option<Audit>,
+}
+
+/// What became of the machine's frames once all programs were gone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Audit {
+    /// Frames that nobody is left to give back.
+    pub(crate) leaked_frames: u64,
+    /// The same by what they were for.
+    pub(crate) leaked: Vec<Count>,
+    /// Tasks that did not end when they were killed.
+    pub(crate) stuck_tasks: u64,
+    /// Rules of the frame allocator that were broken.
+    pub(crate) audit: Vec<String>,
+}
+
+impl Audit {
+    /// Whether everything is as it must be.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.leaked_frames == 0 && self.stuck_tasks == 0 && self.audit.is_empty()
+    }
 }
 
 /// How a program ended.

@@ -8,7 +8,7 @@ mod text;
 
 use anyhow::{Context, Result};
 
-pub(crate) use data::{Area, Count, Ending, Machine, Moment, Process, Report, Resident, Zone};
+pub(crate) use data::{Area, Audit, Count, Ending, Machine, Moment, Process, Report, Resident, Zone};
 
 /// How the report is given, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]

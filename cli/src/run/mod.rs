@@ -20,7 +20,8 @@ use foliant_uapi::Sysno;
 use foliant_units::Errno;
 use foliant_user::{Command, MemoryPlan, Options, Outcome, RunError, Session};
 
-use crate::OWN_FAILURE;
+use crate::report::Audit;
+use crate::{OWN_FAILURE, UNACCOUNTED};
 use crate::report::{self, Count, Ending, Form, Report};
 use crate::size::Size;
 use recorder::{Recorder, by_kind};
@@ -56,9 +57,15 @@ pub(crate) struct Args {
     /// Write every system call and fault to a file, one JSON object a line.
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
-    /// Make the N-th frame allocation of the program fail.
-    #[arg(long, value_name = "N")]
-    fail_at: Option<u64>,
+    /// When all is over, look whether every frame came back; if not, say
+    /// which did not and end with status 123.
+    #[arg(long)]
+    audit: bool,
+    /// Make the N-th frame allocation from the start of the program fail, and
+    /// audit: for authors of allocators, runtimes and programs that are to
+    /// survive it. Run it for N = 1, 2, 3, ... and every path is seen.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    fail_frame: Option<u64>,
     /// Write every system call to standard error.
     #[arg(long)]
     strace: bool,
@@ -91,7 +98,7 @@ fn try_run(args: &Args) -> Result<u8> {
         cpus: args.cpus.unwrap_or_else(host_cpus),
         randomize: !args.no_aslr,
         seed,
-        fail_at: args.fail_at,
+        fail_at: args.fail_frame,
         observer: Some(recorder.clone()),
     };
     let machine = report::Machine {
@@ -112,26 +119,64 @@ fn try_run(args: &Args) -> Result<u8> {
     let status = match session.run(&Command::find(&args.command)) {
         Ok(Outcome::Ended(status)) => status,
         Ok(Outcome::Failed(error)) => return Err(anyhow!("the host failed the machine: {error}")),
-        Err(RunError::Exec(errno)) => return Ok(refuse(args, errno)),
-        Err(RunError::Unmappable) => return Ok(refuse(args, Errno::NOEXEC)),
-        Err(error) => return Err(error.into()),
+        Err(RunError::Exec(errno)) => return Ok(refuse(args, &session, errno)),
+        Err(RunError::Unmappable) => return Ok(refuse(args, &session, Errno::NOEXEC)),
+        Err(error) => {
+            eprintln!("foliant: {error}");
+            return Ok(verdict(audit(args, &session).as_ref()).unwrap_or(OWN_FAILURE));
+        }
     };
-    let report = gather(args, machine, &session, &recorder, status);
+    let mut report = gather(args, machine, &session, &recorder, status);
+    report.audit = audit(args, &session);
     drop(session);
     recorder.finish()?;
     report::give(&report, &args.report)?;
-    Ok(Outcome::Ended(status).exit_code())
+    Ok(verdict(report.audit.as_ref()).unwrap_or(Outcome::Ended(status).exit_code()))
+}
+
+/// Ends everything and counts the frames, if asked.
+fn audit(args: &Args, session: &Session) -> Option<Audit> {
+    if !args.audit && args.fail_frame.is_none() {
+        return None;
+    }
+    let account = session.account();
+    Some(Audit {
+        leaked_frames: account.leaked_frames(),
+        leaked: account
+            .leaked
+            .iter()
+            .map(|(owner, frames)| Count::new(owner.name(), *frames))
+            .collect(),
+        stuck_tasks: account.stuck_tasks as u64,
+        audit: account.violations.iter().map(ToString::to_string).collect(),
+    })
+}
+
+/// Says what is wrong with the frames. The status to end with if anything is.
+fn verdict(audit: Option<&Audit>) -> Option<u8> {
+    let audit = audit.filter(|audit| !audit.is_clean())?;
+    for count in &audit.leaked {
+        eprintln!("foliant: {} frames were leaked: {}", count.count, count.name);
+    }
+    if audit.stuck_tasks > 0 {
+        eprintln!("foliant: {} tasks did not end", audit.stuck_tasks);
+    }
+    for violation in &audit.audit {
+        eprintln!("foliant: {violation}");
+    }
+    Some(UNACCOUNTED)
 }
 
 /// Says why a program cannot run, and gives the status of a shell.
-fn refuse(args: &Args, errno: Errno) -> u8 {
+fn refuse(args: &Args, session: &Session, errno: Errno) -> u8 {
     let name = args
         .command
         .first()
         .map(|name| name.to_string_lossy())
         .unwrap_or_default();
     eprintln!("foliant: {name}: {errno}");
-    if errno == Errno::NOENT { 127 } else { 126 }
+    let status = if errno == Errno::NOENT { 127 } else { 126 };
+    verdict(audit(args, session).as_ref()).unwrap_or(status)
 }
 
 fn memory(args: &Args) -> Result<MemoryPlan> {
@@ -212,6 +257,7 @@ fn gather(
         other_calls: named(other),
         unsupported: unsupported.collect(),
         timeline,
+        audit: None,
     }
 }
 

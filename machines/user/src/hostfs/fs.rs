@@ -296,6 +296,13 @@ impl<M: Mmu> HostFs<M> {
         drop(inode);
     }
 
+    /// Lets go of the pages of closed files, after writing back what is dirty.
+    pub fn forget_closed(&self) {
+        let kept = std::mem::take(&mut *guard(&self.kept));
+        // Outside the lock: the last reference writes back and closes.
+        drop(kept);
+    }
+
     /// Files larger than this are read around the cache, in pages.
     pub(super) fn large(&self) -> u64 {
         self.kept_pages

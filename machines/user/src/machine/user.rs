@@ -170,7 +170,7 @@ impl User {
         self.0.kernel.get()?.upgrade()
     }
 
-    pub(super) fn ram_size(&self) -> u64 {
+    pub(crate) fn ram_size(&self) -> u64 {
         self.0.ram.size
     }
 

@@ -1,6 +1,7 @@
 //! Running a program: a machine, a kernel, the host's files, and the program in
 //! them with the identity, descriptors and limits of whoever asks.
 
+mod account;
 mod error;
 mod identity;
 mod memory;
@@ -8,6 +9,7 @@ mod options;
 mod session;
 mod signals;
 
+pub use account::Account;
 pub use error::RunError;
 pub use memory::{MemoryPlan, PlanError};
 pub use options::{Command, Options};

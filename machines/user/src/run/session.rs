@@ -13,6 +13,7 @@ use foliant_phys::{BootOptions, Phys};
 use foliant_uapi::open::OpenFlags;
 use foliant_units::{Errno, PAGE_SHIFT};
 
+use super::account::held;
 use super::error::RunError;
 use super::identity;
 use super::options::{Command, Options};
@@ -28,6 +29,8 @@ pub struct Session {
     files: Arc<HostFs<User>>,
     inherited: Vec<RawFd>,
     fail_at: Option<u64>,
+    /// Frames that the machine holds before there is a program.
+    own_frames: u64,
     signals: signals::Forwarder,
     /// Signals that this process was given as ignored, and as blocked.
     given: (SigSet, SigSet),
@@ -93,16 +96,18 @@ impl Session {
         machine.attach(&kernel);
         let kept = (options.memory.end() >> PAGE_SHIFT) / KEPT_PART;
         let files = HostFs::new(memory, kept).map_err(RunError::Files)?;
-        let session = Self {
+        let mut session = Self {
             machine,
             kernel,
             files,
             inherited,
             fail_at: options.fail_at,
+            own_frames: 0,
             signals,
             given,
         };
         hostfs::attach(&session.kernel, &session.files).map_err(RunError::Files)?;
+        session.own_frames = held(session.kernel.memory().phys());
         Ok(session)
     }
 
@@ -114,6 +119,15 @@ impl Session {
     /// The kernel.
     pub fn kernel(&self) -> &Arc<Kernel<User>> {
         &self.kernel
+    }
+
+    pub(super) fn own_frames(&self) -> u64 {
+        self.own_frames
+    }
+
+    /// Lets go of what is kept for programs to come.
+    pub(super) fn drop_caches(&self) {
+        self.files.forget_closed();
     }
 
     /// Runs a program to its end. Signals that a terminal sends to this process
