@@ -27,7 +27,8 @@ struct Run {
 
 /// Runs the program with its `nth` allocation failing.
 fn run(nth: u64) -> Run {
-    let said = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("inject-{}-{nth}", std::process::id()));
+    let said =
+        PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("inject-{}-{nth}", std::process::id()));
     let mut child = Command::new(env!("CARGO_BIN_EXE_foliant"))
         .args(["run", "--ram", "64M", "--report", "json", "--fail-frame"])
         .arg(nth.to_string())

@@ -27,6 +27,8 @@ fn help_is_enough_to_get_going() {
         "--report",
         "--trace",
         "--strace",
+        "--audit",
+        "--fail-frame",
         "foliant run",
     ] {
         assert!(help.contains(word), "{word} is missing:\n{help}");

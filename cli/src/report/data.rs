@@ -43,6 +43,8 @@ pub(crate) struct Report {
 /// What became of the machine's frames once all programs were gone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Audit {
+    /// Frame allocations from the start of the program: what `--fail-frame` counts.
+    pub(crate) allocations: u64,
     /// Frames that nobody is left to give back.
     pub(crate) leaked_frames: u64,
     /// The same by what they were for.

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use comfy_table::{CellAlignment, Table, presets};
 
-use super::data::{Area, Audit, Count, Ending, Process, Report, Resident};
+use super::data::{Area, Count, Ending, Process, Report, Resident};
 
 /// Most mappings that are listed; those with the most faults.
 const AREAS: usize = 24;
@@ -25,8 +25,12 @@ pub(super) fn render(report: &Report) -> String {
         &report.memory_calls,
     );
     counts(&mut out, "other system calls", &report.other_calls);
-    if report.audit.as_ref().is_some_and(Audit::is_clean) {
-        line(&mut out, "every frame is accounted for");
+    if let Some(audit) = report.audit.as_ref().filter(|audit| audit.is_clean()) {
+        let allocations = audit.allocations;
+        line(
+            &mut out,
+            &format!("every frame is accounted for, after {allocations} allocations"),
+        );
     }
     if report.unsupported.is_empty() {
         line(&mut out, "everything the program asked for was supported");

@@ -21,9 +21,9 @@ use foliant_units::Errno;
 use foliant_user::{Command, MemoryPlan, Options, Outcome, RunError, Session};
 
 use crate::report::Audit;
-use crate::{OWN_FAILURE, UNACCOUNTED};
 use crate::report::{self, Count, Ending, Form, Report};
 use crate::size::Size;
+use crate::{OWN_FAILURE, UNACCOUNTED};
 use recorder::{Recorder, by_kind};
 use trace::Trace;
 use zones::Zones;
@@ -120,7 +120,9 @@ fn try_run(args: &Args) -> Result<u8> {
         Ok(Outcome::Ended(status)) => status,
         Ok(Outcome::Failed(error)) => return Err(anyhow!("the host failed the machine: {error}")),
         Err(RunError::Exec(errno)) => return Ok(refuse(args, &session, errno)),
-        Err(RunError::Unmappable) => return Ok(refuse(args, &session, Errno::NOEXEC)),
+        // A shell would only see it die; what a hostile file asks for is no news.
+        Err(RunError::Unmappable(Errno::NOMEM)) => return Ok(refuse(args, &session, Errno::NOMEM)),
+        Err(RunError::Unmappable(_)) => return Ok(refuse(args, &session, Errno::NOEXEC)),
         Err(error) => {
             eprintln!("foliant: {error}");
             return Ok(verdict(audit(args, &session).as_ref()).unwrap_or(OWN_FAILURE));
@@ -141,6 +143,7 @@ fn audit(args: &Args, session: &Session) -> Option<Audit> {
     }
     let account = session.account();
     Some(Audit {
+        allocations: account.allocations,
         leaked_frames: account.leaked_frames(),
         leaked: account
             .leaked

@@ -56,8 +56,8 @@ pub struct Boot<M: UserMachine> {
 pub enum BootError {
     /// What `execve` would have answered.
     Exec(Errno),
-    /// The image could be found but not be mapped.
-    Unmappable,
+    /// The image could be found but not be mapped, for this reason.
+    Unmappable(Errno),
     /// The machine has no room for a task.
     Machine(Errno),
 }
@@ -90,7 +90,7 @@ impl<M: UserMachine> Kernel<M> {
         };
         let ready = prepare(self, &task, &origin, args).map_err(|failure| match failure {
             Failure::Errno(errno) => BootError::Exec(errno),
-            Failure::Kill => BootError::Unmappable,
+            Failure::Kill(errno) => BootError::Unmappable(errno),
         })?;
 
         task.replace_space(Some(ready.space));

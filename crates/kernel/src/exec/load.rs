@@ -136,9 +136,11 @@ fn map<M: UserMachine>(
     }
 
     let rest = (PAGE - file_end % PAGE) % PAGE;
-    let cleared = segment.filesz == 0 || space.clear(VirtAddr::new(file_end), rest as usize).is_ok();
-    if !cleared && prot.contains(Prot::WRITE) {
-        return Err(Errno::FAULT);
+    if segment.filesz != 0
+        && let Err(error) = space.clear(VirtAddr::new(file_end), rest as usize)
+        && prot.contains(Prot::WRITE)
+    {
+        return Err(error.errno());
     }
     let zero_start = file_end.next_multiple_of(PAGE);
     let zero_end = start

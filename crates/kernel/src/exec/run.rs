@@ -60,8 +60,9 @@ pub(super) struct Ready<M: UserMachine> {
 pub(super) enum Failure {
     /// The caller goes on with this.
     Errno(Errno),
-    /// The caller is past going on: its image is thought to be gone.
-    Kill,
+    /// The caller is past going on: its image is thought to be gone. For the
+    /// first program, which has no image to lose, this is why.
+    Kill(Errno),
 }
 
 impl From<Errno> for Failure {
@@ -88,7 +89,7 @@ pub(crate) fn execve<M: UserMachine>(
     match prepare(kernel, task, &origin, args) {
         Ok(ready) => commit(kernel, task, cpu, ready),
         Err(Failure::Errno(errno)) => Err(errno),
-        Err(Failure::Kill) => {
+        Err(Failure::Kill(_)) => {
             task.force_default(foliant_uapi::signal::Signal::SEGV);
             Err(Errno::NOEXEC)
         }
@@ -164,11 +165,11 @@ fn build<M: UserMachine>(
     let moved = layout.program_shift();
     let shift = layout.random() % 8192;
     let space = Space::new(kernel.memory(), layout, mm_limits(task)).map_err(Failure::Errno)?;
-    let kill = |_: Errno| Failure::Kill;
 
     let placement = placement(&elf, interpreter.is_some(), moved);
-    let loaded = load::load(&space, &program, &elf, placement).map_err(kill)?;
-    let (base, start) = load_interpreter(&space, &elf, loaded, interpreter.as_ref()).map_err(kill)?;
+    let loaded = load::load(&space, &program, &elf, placement).map_err(Failure::Kill)?;
+    let (base, start) =
+        load_interpreter(&space, &elf, loaded, interpreter.as_ref()).map_err(Failure::Kill)?;
     set_heap(&space, &elf, interpreter.is_some(), loaded);
 
     let entries = vector(kernel, &task.creds(), &elf, loaded, base);
@@ -181,7 +182,7 @@ fn build<M: UserMachine>(
     };
     let stack = stack::build(top, args, path, &facts);
     let stack_limit = task.process().limit(Resource::Stack);
-    map_stack(&space, top, &stack, elf.wants_executable_stack(), stack_limit).map_err(kill)?;
+    map_stack(&space, top, &stack, elf.wants_executable_stack(), stack_limit).map_err(Failure::Kill)?;
 
     let regs = UserRegs {
         rip: start,

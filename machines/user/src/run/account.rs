@@ -16,6 +16,8 @@ use crate::machine::User;
 /// What became of a machine's frames.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Account {
+    /// Frame allocations since the start of the first program.
+    pub allocations: u64,
     /// Frames that somebody still holds though nobody is left, by purpose.
     pub leaked: BTreeMap<Owner, u64>,
     /// Rules of the frame allocator that were broken, during the run or at its end.
@@ -32,7 +34,7 @@ impl Account {
 
     /// Whether everything is as it must be.
     pub fn is_clean(&self) -> bool {
-        *self == Self::default()
+        self.leaked.is_empty() && self.violations.is_empty() && self.stuck_tasks == 0
     }
 }
 
@@ -54,7 +56,7 @@ impl Session {
         phys.fail_at(0);
         let stuck_tasks = end_all(self.kernel());
         self.drop_caches();
-        let own = self.own_frames();
+        let (own, before) = self.at_first();
         let deadline = Instant::now() + AFTERMATH;
         while held(phys) > own && Instant::now() < deadline {
             std::thread::sleep(PAUSE);
@@ -71,6 +73,7 @@ impl Session {
             BTreeMap::new()
         };
         Account {
+            allocations: phys.allocations() - before,
             leaked,
             violations,
             stuck_tasks,

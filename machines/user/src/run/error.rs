@@ -30,8 +30,8 @@ pub enum RunError {
     #[error("{}", text(*.0))]
     Exec(Errno),
     /// The program was found, but cannot be mapped.
-    #[error("the program cannot be mapped")]
-    Unmappable,
+    #[error("the program cannot be mapped: {}", text(*.0))]
+    Unmappable(Errno),
     /// There is no room for a task.
     #[error("the first task: {}", text(*.0))]
     Task(Errno),
@@ -45,7 +45,7 @@ impl From<BootError> for RunError {
     fn from(error: BootError) -> Self {
         match error {
             BootError::Exec(errno) => Self::Exec(errno),
-            BootError::Unmappable => Self::Unmappable,
+            BootError::Unmappable(errno) => Self::Unmappable(errno),
             BootError::Machine(errno) => Self::Task(errno),
         }
     }

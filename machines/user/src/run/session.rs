@@ -29,8 +29,9 @@ pub struct Session {
     files: Arc<HostFs<User>>,
     inherited: Vec<RawFd>,
     fail_at: Option<u64>,
-    /// Frames that the machine holds before there is a program.
-    own_frames: u64,
+    /// Frames that the machine holds before there is a program, and the
+    /// allocations until then.
+    at_first: (u64, u64),
     signals: signals::Forwarder,
     /// Signals that this process was given as ignored, and as blocked.
     given: (SigSet, SigSet),
@@ -102,12 +103,13 @@ impl Session {
             files,
             inherited,
             fail_at: options.fail_at,
-            own_frames: 0,
+            at_first: (0, 0),
             signals,
             given,
         };
         hostfs::attach(&session.kernel, &session.files).map_err(RunError::Files)?;
-        session.own_frames = held(session.kernel.memory().phys());
+        let phys = session.kernel.memory().phys();
+        session.at_first = (held(phys), phys.allocations());
         Ok(session)
     }
 
@@ -121,8 +123,9 @@ impl Session {
         &self.kernel
     }
 
-    pub(super) fn own_frames(&self) -> u64 {
-        self.own_frames
+    /// Frames held and allocations made before there was a program.
+    pub(super) fn at_first(&self) -> (u64, u64) {
+        self.at_first
     }
 
     /// Lets go of what is kept for programs to come.
