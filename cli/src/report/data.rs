@@ -145,6 +145,8 @@ pub(crate) struct Process {
     pub(crate) major_faults: u64,
     /// Page tables without the top one, KiB (`VmPTE`).
     pub(crate) table_kib: u64,
+    /// Most of them at one time, KiB.
+    pub(crate) peak_table_kib: u64,
     /// Page tables by level, the lowest first: PTE, PMD, PUD.
     pub(crate) tables: Vec<Count>,
     /// Its mappings at the end, ascending.

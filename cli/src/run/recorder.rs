@@ -216,6 +216,7 @@ fn image(pid: u64, name: &str, space: &Space<User>, counted: &CounterSnapshot) -
         minor_faults: counted.minor_faults,
         major_faults: counted.major_faults,
         table_kib: space.table_bytes() / 1024,
+        peak_table_kib: counted.peak_tables * 4,
         tables: levels
             .iter()
             .filter(|(_, count)| *count > 0)

@@ -199,7 +199,7 @@ pub(crate) fn installed(program: &str) -> bool {
     if !found {
         println!(
             "skipped: {program} is not installed (apt-get install {})",
-            package(program)
+            package(program.rsplit('/').next().unwrap_or(program))
         );
     }
     found

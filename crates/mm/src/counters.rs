@@ -136,6 +136,7 @@ pub struct Counters {
     rss: [AtomicI64; 3],
     peak_rss: AtomicU64,
     peak_by_sort: [AtomicU64; 3],
+    peak_tables: AtomicU64,
     minor: AtomicU64,
     major: AtomicU64,
     /// Faults by outcome, over all VMAs that ever were.
@@ -187,6 +188,8 @@ pub struct CounterSnapshot {
     pub pinned_vm: u64,
     /// Tables of each level, leaf first; the top one is not counted (`VmPTE`).
     pub tables: [u64; 4],
+    /// Most tables at once, the top one not counted.
+    pub peak_tables: u64,
 }
 
 impl Counters {
@@ -215,6 +218,12 @@ impl Counters {
         for (peak, frames) in self.peak_by_sort.iter().zip([now.anon, now.file, now.shmem]) {
             peak.fetch_max(frames, Ordering::Relaxed);
         }
+    }
+
+    /// Notes how many page tables there are. To be called before any are
+    /// freed, so that those who make them need not compare.
+    pub(crate) fn note_tables(&self, tables: u64) {
+        self.peak_tables.fetch_max(tables, Ordering::Relaxed);
     }
 
     /// Counts a fault that was resolved.
@@ -274,6 +283,7 @@ impl Counters {
             locked_vm: read(&self.locked_vm),
             pinned_vm: read(&self.pinned_vm),
             tables,
+            peak_tables: read(&self.peak_tables),
         }
     }
 }
@@ -289,8 +299,10 @@ mod tests {
         counters.resident(Resident::File, 2);
         counters.note_peak();
         counters.resident(Resident::Anon, -5);
+        counters.note_tables(6);
         let now = counters.snapshot([0; 4]);
         assert_eq!((now.rss.total(), now.peak_rss, now.peak_by_sort.anon), (2, 7, 5));
+        assert_eq!(now.peak_tables, 6);
     }
 
     #[test]

@@ -95,8 +95,14 @@ impl<P: Mmu> Space<P> {
     /// All counters, now.
     pub fn count(&self) -> CounterSnapshot {
         let at = |level| self.tables.tables(level) as u64;
+        self.note_tables();
         self.counters
             .snapshot([at(Level::PTE), at(Level::PMD), at(Level::PUD), at(Level::P4D)])
+    }
+
+    /// Notes how many page tables there are, before some are freed.
+    pub(crate) fn note_tables(&self) {
+        self.counters.note_tables(self.table_bytes() / PAGE_SIZE as u64);
     }
 
     /// Bytes of page tables, the top one left out (`VmPTE`).

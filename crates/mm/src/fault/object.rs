@@ -9,7 +9,7 @@ use super::anonymous;
 use super::outcome::{FaultError, Outcome, Weight};
 use super::page::{AROUND, Around, Page};
 use crate::Object;
-use crate::object::FillError;
+use crate::object::{FillError, Pages};
 
 impl From<FillError> for FaultError {
     fn from(error: FillError) -> Self {
@@ -35,13 +35,15 @@ pub(super) fn map<P: Mmu>(page: &Page<'_, P>) -> Result<Done, FaultError> {
     let found = object.frame(page.index());
 
     // Linux maps the neighbours even if the page itself lies past the end.
-    let mut around = Around::new();
     let window = window(page);
-    let first = page.vma.pgoff_at(window.start);
-    let end = (first + window.len()).min(object.pages());
-    object.lookup_each(first..end, |index, frame| {
-        around.add(window.start + (index - first), frame)
-    });
+    let mut around = neighbours(page, object, window);
+    let wanted = window_pages(page, object, window);
+    // An aligned chunk of the file need not be an aligned window of addresses.
+    if (around.len() as u64) < wanted.end - wanted.start && object.is_at_hand() {
+        drop(around);
+        object.prefetch(wanted.start, wanted.end - wanted.start);
+        around = neighbours(page, object, window);
+    }
     if around.is_empty() {
         drop(found?);
         return Ok((Outcome::Spurious, Weight::Minor));
@@ -49,6 +51,23 @@ pub(super) fn map<P: Mmu>(page: &Page<'_, P>) -> Result<Done, FaultError> {
     let published = page.publish_object(&mut around, layout, false)?;
     let (_, weight) = found?;
     Ok((published.or_spurious(Outcome::FileRead), weight))
+}
+
+/// The object's pages that `window` shows.
+fn window_pages<P: Mmu>(page: &Page<'_, P>, object: &Object<P>, window: VpnRange) -> Pages {
+    let first = page.vma.pgoff_at(window.start);
+    first..(first + window.len()).min(object.pages()).max(first)
+}
+
+/// The frames in memory that `window` shows.
+fn neighbours<'f, P: Mmu>(page: &Page<'_, P>, object: &'f Object<P>, window: VpnRange) -> Around<'f, P> {
+    let pages = window_pages(page, object, window);
+    let first = pages.start;
+    let mut around = Around::new();
+    object.lookup_each(pages, |index, frame| {
+        around.add(window.start + (index - first), frame);
+    });
+    around
 }
 
 /// Maps a private copy of the object's frame.

@@ -279,6 +279,11 @@ impl<'a, P: Mmu> Around<'a, P> {
         self.count == 0
     }
 
+    /// How many frames there are.
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
+
     fn take(&mut self) -> impl Iterator<Item = (Vpn, Frame<'a, P>)> {
         self.count = 0;
         self.frames.iter_mut().filter_map(Option::take)

@@ -11,7 +11,7 @@ use foliant_platform::sync::atomic::{AtomicU64, Ordering};
 use foliant_platform::sync::{Mutex, SpinLock};
 use foliant_units::{PAGE_SIZE, Pfn};
 
-use super::backing::FileBacking;
+use super::backing::{FileBacking, Latency};
 use super::cache::{Cache, Pages};
 use super::layout::{Layout, LayoutGate};
 use super::shmem::Shmem;
@@ -127,6 +127,14 @@ impl<P: Mmu> Object<P> {
     /// that is not mapped.
     pub fn is_cached(&self, page: u64) -> bool {
         self.cache.get(page, |_| ()).is_some()
+    }
+
+    /// Whether pages of the file below can be had without waiting for a device.
+    pub(crate) fn is_at_hand(&self) -> bool {
+        match &self.kind {
+            Kind::File(file) => file.latency() == Latency::Memory,
+            Kind::Shmem(_) => false,
+        }
     }
 
     /// Whether this is shared memory and not a file.

@@ -43,6 +43,8 @@ pub(crate) fn zap<'s, P: Mmu>(
     gather: &mut Gather<'s, P>,
 ) {
     space.counters().note_peak();
+    // The tables that this empties are freed next.
+    space.note_tables();
     let mut delta = RssDelta::default();
     let mut left = range;
     loop {

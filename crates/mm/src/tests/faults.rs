@@ -77,6 +77,20 @@ fn a_file_is_read_sixteen_pages_at_a_time() {
 }
 
 #[test]
+fn the_whole_window_is_mapped_wherever_it_begins_in_the_file() {
+    let world = World::new(128);
+    let space = world.space();
+    let object = Object::file(&world.env, TestFile::of_pages(40));
+    map(&space, 3, 38, Prot::READ, PRIVATE, Some(&open(&object)));
+    // Pages 13 to 28 of the file, which are parts of two aligned chunks.
+    assert_eq!(read(&space, 31), (29, vec![Outcome::FileRead]));
+    assert_eq!(rss(&space), (0, 16, 0));
+    assert_eq!(read(&space, 16), (14, vec![]));
+    drop((space, object));
+    world.check();
+}
+
+#[test]
 fn the_window_ends_with_the_file() {
     let world = World::new(128);
     let space = world.space();
