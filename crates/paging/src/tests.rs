@@ -419,7 +419,7 @@ fn random_operations_agree_with_a_map() {
 
 #[test]
 fn threads_that_map_and_unmap_leave_consistent_tables() {
-    let tree: Tree<_, Tiny> = Tree::in_store(ModelStore::new(64, 2));
+    let tree: Tree<_, Tiny> = Tree::in_store(ModelStore::new(1 << 16, 2));
     std::thread::scope(|scope| {
         for thread in 0..4u64 {
             let tree = &tree;
