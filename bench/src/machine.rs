@@ -65,6 +65,10 @@ unsafe impl Mmu for Machine {
         Ok(())
     }
 
+    fn kernel_context(&self, _root: PhysAddr) -> Result<(), Errno> {
+        Ok(())
+    }
+
     fn flush(&self, _context: &(), _what: Flush<'_>) {}
 }
 

@@ -88,6 +88,7 @@ impl<S: Store, F: Format> Tree<S, F> {
             found += u32::from(!entry.is_empty());
             if let Some(below) = F::GEOMETRY.below(level)
                 && entry.is_table(level)
+                && index < self.tops.own_entries::<F>(level)
             {
                 let page = first + index as u64 * F::GEOMETRY.entry_pages(level);
                 self.audit_table(frame_of(entry, level), below, page, audit);

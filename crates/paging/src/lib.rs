@@ -46,6 +46,7 @@ mod models;
 mod mutant;
 mod phys_store;
 mod prune;
+mod share;
 mod split;
 mod store;
 #[cfg(all(test, not(loom)))]
@@ -61,6 +62,7 @@ pub use exclusive::ExclusiveTables;
 pub use gather::GatherOf;
 pub use leaf::TableGuard;
 pub use phys_store::PhysStore;
+pub use share::TopSync;
 pub use store::{Header, Store, Words};
 pub use tree::{Reader, Tree};
 

@@ -9,7 +9,7 @@ use foliant_arch::{Format, Level};
 use foliant_phys::{AllocError, AllocRequest, FrameFlags, FrameRecord, Owner, Phys, WORDS};
 use foliant_platform::sync::atomic::AtomicU32;
 use foliant_platform::{Flush, Mmu};
-use foliant_units::{Errno, Pfn};
+use foliant_units::{Errno, Pfn, PhysAddr};
 
 use crate::direct;
 use crate::store::{Header, Store, Words};
@@ -28,8 +28,24 @@ impl<P: Mmu, F: Format> Tree<PhysStore<P>, F> {
     /// # Errors
     /// `NOMEM` without a frame for the root; what [`Mmu::context`] says.
     pub fn new(phys: &Arc<Phys<P>>) -> Result<Self, Errno> {
+        Self::with(phys, P::context)
+    }
+
+    /// The kernel's own tables: others may [share](Tree::sharing_from) what is
+    /// below their top table, so no table right below it is ever unlinked.
+    ///
+    /// # Errors
+    /// `NOMEM` without a frame for the root; what [`Mmu::kernel_context`] says.
+    pub fn new_kernel(phys: &Arc<Phys<P>>) -> Result<Self, Errno> {
+        Self::with(phys, P::kernel_context).map(Self::lending)
+    }
+
+    fn with(
+        phys: &Arc<Phys<P>>,
+        context: impl FnOnce(&P, PhysAddr) -> Result<P::Context, Errno>,
+    ) -> Result<Self, Errno> {
         let root = allocate(phys)?;
-        match phys.platform().context(root.base()) {
+        match context(phys.platform(), root.base()) {
             Ok(context) => Ok(Self::in_store(PhysStore {
                 phys: phys.clone(),
                 root,

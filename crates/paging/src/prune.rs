@@ -6,6 +6,7 @@ use foliant_units::{Pfn, Vpn, VpnRange};
 use crate::gather::GatherOf;
 use crate::leaf::TableGuard;
 use crate::mutant::{Mutant, seeded};
+use crate::share::Tops;
 use crate::store::{Store, Words};
 use crate::tree::{Tree, frame_of};
 
@@ -39,10 +40,11 @@ impl<S: Store, F: Format> Tree<S, F> {
         while at < range.end {
             let span = F::GEOMETRY.entry_range(level, at);
             let entry = F::Entry::from_raw(words.load(F::GEOMETRY.index(level, at)));
-            if entry.is_table(level) {
+            if entry.is_table(level) && !self.tops.is_foreign::<F>(level, at) {
                 let child = frame_of(entry, level);
                 self.prune(child, below, range.intersect(span), gather);
-                if range.covers(span) && self.try_detach(child, below, at) {
+                let stays = level == F::GEOMETRY.top() && self.tops == Tops::Lent;
+                if range.covers(span) && !stays && self.try_detach(child, below, at) {
                     self.unlink(table, level, at);
                     self.count(below, false);
                     gather.add_table(span, child);

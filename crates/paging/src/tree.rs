@@ -9,6 +9,7 @@ use foliant_units::{PAGE_SIZE, Pfn, PhysAddr, Vpn};
 
 use crate::epoch::{Epoch, Pin};
 use crate::limbo::Limbo;
+use crate::share::Tops;
 use crate::store::{Store, Words};
 use crate::unrolled::for_each_linking_level;
 
@@ -29,6 +30,7 @@ pub struct Tree<S: Store, F: Format> {
     pub(crate) limbo: SpinLock<Limbo>,
     /// Linked tables by level.
     pub(crate) counts: [AtomicUsize; Level::COUNT],
+    pub(crate) tops: Tops,
     format: core::marker::PhantomData<F>,
 }
 
@@ -43,6 +45,7 @@ impl<S: Store, F: Format> Tree<S, F> {
             epoch,
             limbo: SpinLock::new(Limbo::new()),
             counts,
+            tops: Tops::Own,
             format: core::marker::PhantomData,
         }
     }
@@ -196,7 +199,7 @@ impl<S: Store, F: Format> Tree<S, F> {
     fn release_below(&self, table: Pfn, level: Level) {
         if let Some(below) = F::GEOMETRY.below(level) {
             let words = self.store.words(table);
-            for index in 0..F::GEOMETRY.entries(level) {
+            for index in 0..self.tops.own_entries::<F>(level) {
                 let entry = F::Entry::from_raw(words.load(index));
                 if entry.is_table(level) {
                     self.release_below(frame_of(entry, level), below);

@@ -44,6 +44,22 @@ pub unsafe trait Mmu: Platform {
     /// `NOMEM` or `AGAIN` where the machine has no room for another space.
     fn context(&self, root: PhysAddr) -> Result<Self::Context, Errno>;
 
+    /// Prepares the kernel's own tables, whose top table is the frame at
+    /// `root`. Other spaces share what is below its top entries, so a
+    /// [`flush`](Mmu::flush) with this context makes every CPU forget the
+    /// ranges in whichever space it runs or comes back to.
+    ///
+    /// # Errors
+    /// `NOSYS` from a machine without a kernel half; else as
+    /// [`context`](Mmu::context).
+    ///
+    /// # Linux source concept
+    /// `init_mm`, `flush_tlb_kernel_range()`.
+    fn kernel_context(&self, root: PhysAddr) -> Result<Self::Context, Errno> {
+        let _no_kernel_half = root;
+        Err(Errno::NOSYS)
+    }
+
     /// Makes every CPU forget the ranges. Callable with spin locks held on
     /// bare metal only from a context that may wait for other CPUs; callers
     /// here hold no table lock.

@@ -220,6 +220,10 @@ unsafe impl<const EXCLUSIVE: bool> Mmu for TestPlatform<EXCLUSIVE> {
         })
     }
 
+    fn kernel_context(&self, root: PhysAddr) -> Result<TestContext, Errno> {
+        self.context(root)
+    }
+
     fn flush(&self, context: &TestContext, what: Flush<'_>) {
         context
             .flushes

@@ -68,7 +68,7 @@ impl SoftMachine {
             let cpu = cpu.lock();
             let id = CpuId(number as u32);
             for entry in cpu.tlb().entries() {
-                if let Some(space) = self.live_space(&cpu, entry.tag)
+                if let Some(space) = self.space_of(&cpu, entry)
                     && let Some(kind) = self.compare(&space, entry)
                 {
                     found.push(Violation::Stale {
@@ -98,6 +98,9 @@ impl SoftMachine {
     /// Whether a CPU would go wrong without this flush.
     pub(crate) fn is_needed(&self, context: &SoftContext, what: Flush<'_>) -> bool {
         let space = context.space();
+        if context.is_kernel() {
+            return self.kernel_flush_is_needed(what);
+        }
         self.cpu_states().iter().any(|cpu| {
             let cpu = cpu.lock();
             if !cpu.is_up_to_date(space) {
@@ -113,6 +116,30 @@ impl SoftMachine {
             entries.any(|entry| self.compare(space, entry).is_some())
                 || links.any(|(_, pages, start)| self.table_of(space, pages.start) != Some(start.table))
         })
+    }
+
+    /// The same for a flush of what all spaces share.
+    fn kernel_flush_is_needed(&self, what: Flush<'_>) -> bool {
+        self.cpu_states().iter().any(|cpu| {
+            let cpu = cpu.lock();
+            let named = |pages: VpnRange| what.ranges.iter().any(|range| range.overlaps(pages));
+            let mut entries = cpu.tlb().entries().filter(|entry| named(entry.range()));
+            entries.any(|entry| {
+                let space = self.space_of(&cpu, entry);
+                space.is_some_and(|space| self.compare(&space, entry).is_some())
+            })
+        })
+    }
+
+    /// The space whose tables must back an entry: a global one is the kernel's,
+    /// whichever space was loaded when it was cached.
+    fn space_of(&self, cpu: &CpuState, entry: &TlbEntry<X86_64>) -> Option<std::sync::Arc<SpaceState>> {
+        if entry.global
+            && let Some(kernel) = self.kernel()
+        {
+            return Some(kernel);
+        }
+        self.live_space(cpu, entry.tag)
     }
 
     /// The space of a tag whose entries in `cpu` will be used as they are.

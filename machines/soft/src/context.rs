@@ -11,11 +11,21 @@ use crate::space::SpaceState;
 pub struct SoftContext {
     machine: SoftMachine,
     space: Arc<SpaceState>,
+    /// Whether the tables are the kernel's, which all spaces share.
+    kernel: bool,
 }
 
 impl SoftContext {
-    pub(crate) fn new(machine: SoftMachine, space: Arc<SpaceState>) -> Self {
-        Self { machine, space }
+    pub(crate) fn new(machine: SoftMachine, space: Arc<SpaceState>, kernel: bool) -> Self {
+        Self {
+            machine,
+            space,
+            kernel,
+        }
+    }
+
+    pub(crate) fn is_kernel(&self) -> bool {
+        self.kernel
     }
 
     pub(crate) fn space(&self) -> &Arc<SpaceState> {
@@ -25,6 +35,9 @@ impl SoftContext {
 
 impl Drop for SoftContext {
     fn drop(&mut self) {
+        if self.kernel {
+            self.machine.forget_kernel(&self.space);
+        }
         // CPUs that still have it loaded lazily must not look at its tables.
         for cpu in self.machine.cpu_states() {
             cpu.lock().forget_space(self.space.tag);

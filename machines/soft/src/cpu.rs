@@ -97,6 +97,18 @@ impl CpuState {
         Reaction::Dropped
     }
 
+    /// A shoot-down of the kernel's translations arrives, which are in every space.
+    pub(crate) fn shoot_down_kernel(&mut self, what: Flush<'_>) {
+        for &pages in what.ranges {
+            self.tlb.flush_everywhere(pages, what.tables_freed);
+        }
+    }
+
+    /// The kernel's tables are gone, and with them what all spaces had in common.
+    pub(crate) fn forget_kernel(&mut self) {
+        self.tlb.flush_all();
+    }
+
     /// Translates one address of the loaded space as the processor does.
     pub(crate) fn translate(
         &mut self,

@@ -16,7 +16,7 @@ use crate::audit::Violation;
 use crate::context::SoftContext;
 use crate::cpu::{Cpu, CpuState, Reaction};
 use crate::forget::{Forget, Left};
-use crate::space::Tags;
+use crate::space::{SpaceState, Tags};
 
 /// What a machine is made of.
 #[derive(Clone, Debug)]
@@ -83,6 +83,8 @@ struct Inner {
     cpus: Box<[Mutex<CpuState>]>,
     tags: Mutex<Tags>,
     control: Control,
+    /// The kernel's own tables, if it has any.
+    kernel: Mutex<Option<Arc<SpaceState>>>,
     forget: SpinLock<Forget>,
     counts: Counts,
     /// Whose frame records tell freed frames from used ones.
@@ -101,6 +103,7 @@ impl SoftMachine {
             base,
             tags: Mutex::new(tags),
             control: config.control,
+            kernel: Mutex::new(None),
             forget: SpinLock::new(Forget::Nothing),
             counts: Counts::default(),
             phys: OnceLock::new(),
@@ -207,8 +210,32 @@ impl SoftMachine {
         &self.0.violations
     }
 
+    /// The kernel's own tables, while there are any.
+    pub(crate) fn kernel(&self) -> Option<Arc<SpaceState>> {
+        self.0.kernel.lock().clone()
+    }
+
+    pub(crate) fn forget_kernel(&self, space: &Arc<SpaceState>) {
+        let mut kernel = self.0.kernel.lock();
+        if kernel.as_ref().is_some_and(|kernel| Arc::ptr_eq(kernel, space)) {
+            *kernel = None;
+        }
+        drop(kernel);
+        for cpu in &self.0.cpus {
+            cpu.lock().forget_kernel();
+        }
+    }
+
     /// The shoot-down proper.
     fn shoot_down(&self, context: &SoftContext, what: Flush<'_>) {
+        if context.is_kernel() {
+            // No CPU is spared: all of them run the kernel, lazily or not.
+            for cpu in &self.0.cpus {
+                cpu.lock().shoot_down_kernel(what);
+                self.0.counts.dropped.fetch_add(1, Ordering::Relaxed);
+            }
+            return;
+        }
         let space = context.space();
         let counts = &self.0.counts;
         let generation = space.next_generation();
@@ -262,7 +289,17 @@ unsafe impl Mmu for SoftMachine {
 
     fn context(&self, root: PhysAddr) -> Result<SoftContext, Errno> {
         let space = self.0.tags.lock().take(root).ok_or(Errno::AGAIN)?;
-        Ok(SoftContext::new(self.clone(), space))
+        Ok(SoftContext::new(self.clone(), space, false))
+    }
+
+    fn kernel_context(&self, root: PhysAddr) -> Result<SoftContext, Errno> {
+        let mut kernel = self.0.kernel.lock();
+        if kernel.is_some() {
+            return Err(Errno::BUSY);
+        }
+        let space = self.0.tags.lock().take(root).ok_or(Errno::AGAIN)?;
+        *kernel = Some(space.clone());
+        Ok(SoftContext::new(self.clone(), space, true))
     }
 
     fn flush(&self, context: &SoftContext, what: Flush<'_>) {

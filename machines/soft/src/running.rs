@@ -1,7 +1,7 @@
 //! A CPU that runs in an address space: what a program can do.
 
 use foliant_arch::x86_64::{Control, Pkru};
-use foliant_arch::{Access, AccessKind, Fault, PageFault};
+use foliant_arch::{Access, AccessKind, Fault, Mode, PageFault};
 use foliant_platform::CpuId;
 use foliant_units::{PAGE_SIZE, PhysAddr, VirtAddr};
 
@@ -44,6 +44,7 @@ pub struct Running<'c, A> {
     machine: &'c SoftMachine,
     id: CpuId,
     space: &'c A,
+    mode: Mode,
     control: Control,
 }
 
@@ -53,8 +54,16 @@ impl<'c, A: AddressSpace> Running<'c, A> {
             machine,
             id,
             space,
+            mode: Mode::User,
             control: machine.control(),
         }
+    }
+
+    /// The same CPU in supervisor mode: what the kernel can do in this space.
+    #[must_use]
+    pub fn as_kernel(mut self) -> Self {
+        self.mode = Mode::Supervisor;
+        self
     }
 
     /// Sets the protection-key rights of this program.
@@ -161,7 +170,15 @@ impl<'c, A: AddressSpace> Running<'c, A> {
         touch: &mut impl FnMut(PhysAddr) -> R,
     ) -> Result<R, Fault> {
         let mut cpu = self.machine.cpu_state(self.id).lock();
-        let entry = cpu.translate(self.machine, at, Access::user(kind), &self.control)?;
+        let entry = cpu.translate(
+            self.machine,
+            at,
+            Access {
+                kind,
+                mode: self.mode,
+            },
+            &self.control,
+        )?;
         let place = entry.address(at);
         self.machine.check_frame(self.id, at, place.frame());
         Ok(touch(place))

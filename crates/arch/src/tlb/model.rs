@@ -237,6 +237,16 @@ impl<F: Format> Tlb<F> {
         }
     }
 
+    /// Drops the translations of `pages` in all spaces; with `links`, also all
+    /// links: what a kernel does that changed mappings which every space has.
+    pub fn flush_everywhere(&mut self, pages: VpnRange, links: bool) {
+        self.stats.range_flushes += 1;
+        self.drop_entries(|entry| entry.range().overlaps(pages));
+        if links {
+            self.links.drop_where(|_| true);
+        }
+    }
+
     /// Drops everything of the space `tag` but global entries (CR3, INVPCID 1).
     pub fn flush_tag(&mut self, tag: Pcid) {
         self.stats.tag_flushes += 1;

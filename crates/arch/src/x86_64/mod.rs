@@ -3,6 +3,7 @@
 mod absent;
 mod flags;
 mod format;
+mod kernel_leaf;
 mod layout;
 mod pte;
 
