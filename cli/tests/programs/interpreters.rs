@@ -58,6 +58,12 @@ with tempfile.TemporaryFile(dir='.') as f:
     );
 }
 
+/// The machine's own shared memory, next to the host's.
+#[test]
+fn files_in_dev_shm() {
+    python(include_str!("shm.py"));
+}
+
 #[test]
 fn python_multiprocessing_shared_memory() {
     python(

@@ -52,6 +52,7 @@ pub struct Capabilities {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[allow(missing_docs, reason = "they are the ABI's names")]
 pub enum Capability {
+    DacOverride = 1,
     Kill = 5,
     SetGid = 6,
     SetUid = 7,

@@ -31,7 +31,6 @@ mod futex;
 mod kernel;
 mod limits;
 mod machine;
-pub mod memfd;
 mod observe;
 mod oom;
 pub mod park;
@@ -53,6 +52,7 @@ mod terminal;
 mod tests;
 pub mod timer;
 pub mod timerfd;
+pub mod tmpfs;
 mod user;
 mod wait;
 

@@ -111,15 +111,15 @@ impl<M: Mmu> Node<M> for DevDirectory<M> {
         }
     }
 
-    fn make_directory(&self, name: &[u8], mode: u32) -> Result<(), Errno> {
-        self.under.make_directory(name, mode)
+    fn make_directory(&self, name: &[u8], mode: u32, caller: Caller) -> Result<(), Errno> {
+        self.under.make_directory(name, mode, caller)
     }
 
-    fn remove(&self, name: &[u8], directory: bool) -> Result<(), Errno> {
+    fn remove(&self, name: &[u8], directory: bool, caller: Caller) -> Result<(), Errno> {
         if self.own.contains_key(name) {
             Err(Errno::BUSY)
         } else {
-            self.under.remove(name, directory)
+            self.under.remove(name, directory, caller)
         }
     }
 

@@ -380,8 +380,12 @@ fn map_stack<M: UserMachine>(
 
 /// Whoever walks paths for `task`.
 pub(crate) fn caller<M: UserMachine>(task: &Task<M>) -> Caller {
+    let creds = task.creds();
     Caller {
         process: task.process().id().raw(),
         thread: task.tid().raw(),
+        user: creds.uid.files,
+        group: creds.gid.files,
+        overrides: creds.has(Capability::DacOverride),
     }
 }

@@ -17,6 +17,7 @@ mod node;
 mod open;
 mod path_file;
 pub mod pseudo;
+pub(crate) mod record_locks;
 mod stat;
 mod task_files;
 mod walk;

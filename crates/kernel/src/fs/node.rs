@@ -24,6 +24,23 @@ pub struct Caller {
     pub process: i32,
     /// The thread, as `/proc/thread-self` names it.
     pub thread: i32,
+    /// The user and the group that own what it makes.
+    pub user: u32,
+    /// See [`user`](Self::user).
+    pub group: u32,
+    /// Whether permissions of files do not bind it (`CAP_DAC_OVERRIDE`).
+    pub overrides: bool,
+}
+
+impl Caller {
+    /// The machine itself.
+    pub const MACHINE: Self = Self {
+        process: 0,
+        thread: 0,
+        user: 0,
+        group: 0,
+        overrides: true,
+    };
 }
 
 /// What a symbolic link leads to.
@@ -188,7 +205,7 @@ pub trait Node<M: Mmu>: Any + Send + Sync {
     ///
     /// # Errors
     /// `EXIST`, `ACCES`, `ROFS`...
-    fn make_directory(&self, _name: &[u8], _mode: u32) -> Result<(), Errno> {
+    fn make_directory(&self, _name: &[u8], _mode: u32, _caller: Caller) -> Result<(), Errno> {
         Err(Errno::PERM)
     }
 
@@ -196,7 +213,7 @@ pub trait Node<M: Mmu>: Any + Send + Sync {
     ///
     /// # Errors
     /// `EXIST`, `PERM`...
-    fn make_node(&self, _name: &[u8], _mode: u32, _device: u64) -> Result<(), Errno> {
+    fn make_node(&self, _name: &[u8], _mode: u32, _device: u64, _caller: Caller) -> Result<(), Errno> {
         Err(Errno::PERM)
     }
 
@@ -204,7 +221,7 @@ pub trait Node<M: Mmu>: Any + Send + Sync {
     ///
     /// # Errors
     /// `EXIST`, `PERM`...
-    fn make_link(&self, _name: &[u8], _target: &[u8]) -> Result<(), Errno> {
+    fn make_link(&self, _name: &[u8], _target: &[u8], _caller: Caller) -> Result<(), Errno> {
         Err(Errno::PERM)
     }
 
@@ -212,7 +229,7 @@ pub trait Node<M: Mmu>: Any + Send + Sync {
     ///
     /// # Errors
     /// `XDEV` if it lives elsewhere.
-    fn add_name(&self, _name: &[u8], _node: &NodeRef<M>) -> Result<(), Errno> {
+    fn add_name(&self, _name: &[u8], _node: &NodeRef<M>, _caller: Caller) -> Result<(), Errno> {
         Err(Errno::PERM)
     }
 
@@ -220,7 +237,7 @@ pub trait Node<M: Mmu>: Any + Send + Sync {
     ///
     /// # Errors
     /// `NOENT`, `ISDIR`, `NOTDIR`, `NOTEMPTY`...
-    fn remove(&self, _name: &[u8], _directory: bool) -> Result<(), Errno> {
+    fn remove(&self, _name: &[u8], _directory: bool, _caller: Caller) -> Result<(), Errno> {
         Err(Errno::PERM)
     }
 
@@ -228,7 +245,14 @@ pub trait Node<M: Mmu>: Any + Send + Sync {
     ///
     /// # Errors
     /// `XDEV` if `to` lives elsewhere.
-    fn rename(&self, _name: &[u8], _to: &NodeRef<M>, _new_name: &[u8], _flags: u32) -> Result<(), Errno> {
+    fn rename(
+        &self,
+        _name: &[u8],
+        _to: &NodeRef<M>,
+        _new_name: &[u8],
+        _flags: u32,
+        _caller: Caller,
+    ) -> Result<(), Errno> {
         Err(Errno::PERM)
     }
 

@@ -135,6 +135,7 @@ fn walk(root: &Arc<Thing>, start: NodeRef<Machine>, chrooted: bool) -> Walk<Mach
     let caller = Caller {
         process: 1,
         thread: 1,
+        ..Caller::MACHINE
     };
     Walk {
         root: root.clone(),
@@ -195,6 +196,7 @@ fn nobody_leaves_a_changed_root() {
     let caller = Caller {
         process: 1,
         thread: 1,
+        ..Caller::MACHINE
     };
     let a = root.lookup(b"a", caller).unwrap();
     let inside = Walk::<Machine> {

@@ -102,6 +102,7 @@ impl<M: UserMachine> Listing<M> for Descriptors<M> {
         let caller = Caller {
             process: self.subject.id.raw(),
             thread: self.subject.id.raw(),
+            ..Caller::MACHINE
         };
         let proc = kernel.files().root().lookup(b"proc", caller)?;
         proc.lookup(self.subject.id.raw().to_string().as_bytes(), caller)

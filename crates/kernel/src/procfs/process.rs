@@ -183,6 +183,7 @@ impl<M: UserMachine> Listing<M> for Files<M> {
         let caller = Caller {
             process: self.subject.id.raw(),
             thread: self.subject.id.raw(),
+            ..Caller::MACHINE
         };
         let proc = kernel.files().root().lookup(b"proc", caller)?;
         match self.subject.thread {
@@ -231,6 +232,7 @@ impl<M: UserMachine> Listing<M> for Tasks<M> {
         let caller = Caller {
             process: self.subject.id.raw(),
             thread: self.subject.id.raw(),
+            ..Caller::MACHINE
         };
         let proc = kernel.files().root().lookup(b"proc", caller)?;
         proc.lookup(self.subject.id.raw().to_string().as_bytes(), caller)

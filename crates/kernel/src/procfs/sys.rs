@@ -161,6 +161,7 @@ impl<M: UserMachine> Listing<M> for Sys<M> {
         let caller = Caller {
             process: 0,
             thread: 0,
+            ..Caller::MACHINE
         };
         let proc = kernel.files().root().lookup(b"proc", caller)?;
         if self.name.is_empty() {

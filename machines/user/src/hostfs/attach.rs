@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use foliant_kernel::dev::DevDirectory;
-use foliant_kernel::fs::Node;
+use foliant_kernel::fs::{Caller, Node};
+use foliant_kernel::tmpfs::{self, Mount};
 use foliant_kernel::{Kernel, UserMachine, procfs, sysfs};
 use foliant_units::Errno;
 
@@ -11,16 +12,20 @@ use super::HostSockets;
 use super::fs::HostFs;
 
 /// Gives `kernel` the host's tree, with the machine's own `/proc`, `/sys` and
-/// `/dev` over it, and the host's sockets. To be called once, before the first
-/// program starts.
+/// `/dev` (with `/dev/shm`) over it, and the host's sockets. To be called once, before the first
+/// program starts. Returns the machine's shared memory.
 ///
 /// # Errors
 /// If the host's root cannot be opened.
-pub fn attach<M: UserMachine>(kernel: &Arc<Kernel<M>>, fs: &Arc<HostFs<M>>) -> Result<(), Errno> {
+pub fn attach<M: UserMachine>(kernel: &Arc<Kernel<M>>, fs: &Arc<HostFs<M>>) -> Result<Mount<M>, Errno> {
     let root = fs.root()?;
     let mut covers = Vec::new();
+    let top = root.clone();
+    let above = move || top.lookup(b"dev", Caller::MACHINE);
+    let shm = tmpfs::mount(kernel, b"/dev/shm", (0, 0), above);
+    covers.push(("/dev/shm", shm.root()));
     if let Ok(dev) = fs.directory("/dev") {
-        let dev: Arc<dyn Node<M>> = DevDirectory::new(kernel.memory(), dev, None);
+        let dev: Arc<dyn Node<M>> = DevDirectory::new(kernel.memory(), dev, Some(shm.root()));
         covers.push(("/dev", dev));
     }
     covers.push((
@@ -41,5 +46,5 @@ pub fn attach<M: UserMachine>(kernel: &Arc<Kernel<M>>, fs: &Arc<HostFs<M>>) -> R
             rustix::fs::sync();
         }
     });
-    Ok(())
+    Ok(shm)
 }

@@ -186,26 +186,26 @@ impl<M: Mmu> Node<M> for HostNode<M> {
         }
     }
 
-    fn make_directory(&self, name: &[u8], mode: u32) -> Result<(), Errno> {
+    fn make_directory(&self, name: &[u8], mode: u32, _: Caller) -> Result<(), Errno> {
         rustix::fs::mkdirat(&*self.fd, name, Mode::from_raw_mode(mode)).map_err(errno)
     }
 
-    fn make_node(&self, name: &[u8], mode: u32, device: u64) -> Result<(), Errno> {
+    fn make_node(&self, name: &[u8], mode: u32, device: u64, _: Caller) -> Result<(), Errno> {
         let kind = rustix::fs::FileType::from_raw_mode(mode);
         rustix::fs::mknodat(&*self.fd, name, kind, Mode::from_raw_mode(mode), device).map_err(errno)
     }
 
-    fn make_link(&self, name: &[u8], target: &[u8]) -> Result<(), Errno> {
+    fn make_link(&self, name: &[u8], target: &[u8], _: Caller) -> Result<(), Errno> {
         rustix::fs::symlinkat(target, &*self.fd, name).map_err(errno)
     }
 
-    fn add_name(&self, name: &[u8], node: &NodeRef<M>) -> Result<(), Errno> {
+    fn add_name(&self, name: &[u8], node: &NodeRef<M>, _: Caller) -> Result<(), Errno> {
         let old = host(node)?;
         let follow = AtFlags::SYMLINK_FOLLOW;
         rustix::fs::linkat(rustix::fs::CWD, old.proc_path(), &*self.fd, name, follow).map_err(errno)
     }
 
-    fn remove(&self, name: &[u8], directory: bool) -> Result<(), Errno> {
+    fn remove(&self, name: &[u8], directory: bool, _: Caller) -> Result<(), Errno> {
         let flags = if directory {
             AtFlags::REMOVEDIR
         } else {
@@ -214,7 +214,14 @@ impl<M: Mmu> Node<M> for HostNode<M> {
         rustix::fs::unlinkat(&*self.fd, name, flags).map_err(errno)
     }
 
-    fn rename(&self, name: &[u8], to: &NodeRef<M>, new_name: &[u8], flags: u32) -> Result<(), Errno> {
+    fn rename(
+        &self,
+        name: &[u8],
+        to: &NodeRef<M>,
+        new_name: &[u8],
+        flags: u32,
+        _: Caller,
+    ) -> Result<(), Errno> {
         let to = host(to)?;
         let flags = rustix::fs::RenameFlags::from_bits_retain(flags);
         if flags.is_empty() {
@@ -241,18 +248,13 @@ impl<M: Mmu> Node<M> for HostNode<M> {
                 };
                 rustix::fs::utimensat(here, path, &times, AtFlags::empty()).map_err(errno)
             }
-            SetAttr::Size(size) => {
-                let caller = Caller {
-                    process: 0,
-                    thread: 0,
-                };
-                self.open(OpenHow {
+            SetAttr::Size(size) => self
+                .open(OpenHow {
                     flags: OpenFlags::WRONLY,
                     mode: 0,
-                    caller,
+                    caller: Caller::MACHINE,
                 })?
-                .truncate(size)
-            }
+                .truncate(size),
         }
     }
 

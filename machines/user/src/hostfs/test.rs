@@ -22,6 +22,7 @@ type Machine = TestPlatform<true>;
 const CALLER: Caller = Caller {
     process: 1,
     thread: 1,
+    ..Caller::MACHINE
 };
 
 /// A directory that goes when the test ends, and a file system that shows it.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use foliant_kernel::exec::Boot;
 use foliant_kernel::fs::{OpenFile, TaskFiles};
 use foliant_kernel::signal::SigSet;
+use foliant_kernel::tmpfs::Mount;
 use foliant_kernel::{Kernel, ProgramEvent, Settings, Task, WaitStatus};
 use foliant_mm::Env;
 use foliant_phys::{BootOptions, Phys};
@@ -27,6 +28,7 @@ pub struct Session {
     machine: User,
     kernel: Arc<Kernel<User>>,
     files: Arc<HostFs<User>>,
+    shared_memory: Option<Mount<User>>,
     inherited: Vec<RawFd>,
     fail_at: Option<u64>,
     /// Frames that the machine holds before there is a program, and the
@@ -101,13 +103,15 @@ impl Session {
             machine,
             kernel,
             files,
+            shared_memory: None,
             inherited,
             fail_at: options.fail_at,
             at_first: (0, 0),
             signals,
             given,
         };
-        hostfs::attach(&session.kernel, &session.files).map_err(RunError::Files)?;
+        let mount = hostfs::attach(&session.kernel, &session.files).map_err(RunError::Files)?;
+        session.shared_memory = Some(mount);
         let phys = session.kernel.memory().phys();
         session.at_first = (held(phys), phys.allocations());
         Ok(session)
@@ -131,6 +135,9 @@ impl Session {
     /// Lets go of what is kept for programs to come.
     pub(super) fn drop_caches(&self) {
         self.files.forget_closed();
+        if let Some(mount) = &self.shared_memory {
+            mount.clear();
+        }
     }
 
     /// Runs a program to its end. Signals that a terminal sends to this process

@@ -120,10 +120,7 @@ impl<M: UserMachine> Ctx<'_, M> {
 
     /// Who looks names up.
     pub(crate) fn caller(&self) -> Caller {
-        Caller {
-            process: self.task.process().id().raw(),
-            thread: self.task.tid().raw(),
-        }
+        crate::exec::caller(self.task)
     }
 
     /// How to look up `path` relative to the directory descriptor `dir`.

@@ -14,11 +14,11 @@ use crate::epoll::Epoll;
 use crate::eventfd::EventFd;
 use crate::fs::{OpenFile, Positioning};
 use crate::machine::UserMachine;
-use crate::memfd::MemFd;
 use crate::pipe::PipeEnd;
 use crate::signalfd::SignalFd;
 use crate::syscall::{Answer, Ctx};
 use crate::timerfd::TimerFd;
+use crate::tmpfs::create_memfd;
 
 /// Flags that most of these calls share.
 const SHARED: OpenFlags = OpenFlags::NONBLOCK.union(OpenFlags::CLOEXEC);
@@ -180,7 +180,7 @@ pub(super) fn memfd_create<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
     } else {
         0o777
     };
-    let file = MemFd::create(ctx.kernel, &name, seals, mode, ctx.owner())?;
+    let file = create_memfd(ctx.kernel, &name, seals, mode, ctx.owner())?;
     let mut open = OpenFlags::RDWR | OpenFlags::LARGEFILE;
     open.set(OpenFlags::CLOEXEC, flags.contains(MemfdFlags::CLOEXEC));
     Ok(ctx.install(file, open)?)

@@ -38,7 +38,7 @@ pub(super) fn mkdirat<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
 fn mkdir_at<M: UserMachine>(ctx: &Ctx<'_, M>, dir: i32, path: usize, mode: u32) -> Answer<M> {
     let (parent, name) = place(ctx, dir, path, |_| Errno::EXIST)?;
     let mode = mode & 0o1777 & !ctx.task.files().context().umask();
-    parent.dir.make_directory(&name, mode)?;
+    parent.dir.make_directory(&name, mode, ctx.caller())?;
     Ok(0)
 }
 
@@ -62,7 +62,9 @@ fn mknod_at<M: UserMachine>(ctx: &Ctx<'_, M>, dir: i32, path: usize, mode: u32, 
         return Err(Errno::NOENT.into());
     }
     let permissions = mode & 0o7777 & !ctx.task.files().context().umask();
-    parent.dir.make_node(&name, kind | permissions, device)?;
+    parent
+        .dir
+        .make_node(&name, kind | permissions, device, ctx.caller())?;
     Ok(0)
 }
 
@@ -98,7 +100,7 @@ fn remove_at<M: UserMachine>(ctx: &Ctx<'_, M>, dir: i32, path: usize, directory:
         }
         .into());
     }
-    parent.dir.remove(&name, directory)?;
+    parent.dir.remove(&name, directory, ctx.caller())?;
     Ok(0)
 }
 
@@ -137,7 +139,8 @@ fn rename_at<M: UserMachine>(
             return Err(Errno::NOTDIR.into());
         }
     }
-    old.dir.rename(&old_name, &new.dir, &new_name, flags)?;
+    old.dir
+        .rename(&old_name, &new.dir, &new_name, flags, ctx.caller())?;
     Ok(0)
 }
 
@@ -169,7 +172,7 @@ fn link_at<M: UserMachine>(
     if parent.slash {
         return Err(Errno::NOENT.into());
     }
-    parent.dir.add_name(&name, &node)?;
+    parent.dir.add_name(&name, &node, ctx.caller())?;
     Ok(0)
 }
 
@@ -190,7 +193,7 @@ fn symlink_at<M: UserMachine>(ctx: &Ctx<'_, M>, dir: i32, path: usize) -> Answer
     if parent.slash {
         return Err(Errno::NOENT.into());
     }
-    parent.dir.make_link(&name, &target)?;
+    parent.dir.make_link(&name, &target, ctx.caller())?;
     Ok(0)
 }
 
