@@ -50,6 +50,15 @@ pub trait Entry: Copy + PartialEq + Eq + Debug + Default + Send + Sync + 'static
     fn part(self, below: Level, index: usize, frames: u64) -> Self;
 }
 
+/// Where a present entry leads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Next {
+    /// To the table at this address.
+    Table(PhysAddr),
+    /// To the memory that begins at this address.
+    Memory(PhysAddr),
+}
+
 /// Why a translation that exists is refused: bits that join [`ErrorCode::PROTECTION`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Refusal(pub ErrorCode);
@@ -73,6 +82,25 @@ pub trait Format: Copy + Default + Debug + Send + Sync + 'static {
 
     /// Whether a present `entry` of `level` has a bit set that must be clear.
     fn is_reserved(entry: Self::Entry, level: Level, control: &Self::Control) -> bool;
+
+    /// Where a present `entry` of `level` leads under `control`, which may
+    /// switch page sizes off.
+    #[inline]
+    fn follow(entry: Self::Entry, level: Level, _control: &Self::Control) -> Next {
+        let target = entry.target(level);
+        if entry.is_table(level) {
+            Next::Table(target)
+        } else {
+            Next::Memory(target)
+        }
+    }
+
+    /// What the processor leaves of an `entry` of `level` that it used, for
+    /// the leaf of a write with `written`.
+    #[inline]
+    fn touch(entry: Self::Entry, _level: Level, written: bool, _control: &Self::Control) -> Self::Entry {
+        entry.touched(written)
+    }
 
     /// Whether `access` is allowed under `rights`.
     ///

@@ -7,7 +7,8 @@ use crate::level::Level;
 /// What one level of tables looks like.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LevelShape {
-    /// log2 of the bytes that one entry covers.
+    /// log2 of the bytes that one entry covers; of a folded level, what an
+    /// entry of the next level above covers.
     pub shift: u32,
     /// log2 of the entries in a table; zero where the level is folded.
     pub bits: u32,
@@ -25,8 +26,36 @@ pub struct Geometry {
     pub entry_bytes: u64,
     /// Bits of an address that take part in translation.
     pub address_bits: u32,
-    /// Whether the bits above must repeat the highest of those (64-bit modes).
-    pub canonical: bool,
+    /// What the bits above must be.
+    pub above: Above,
+}
+
+/// What the bits of an address must be that no table translates.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Above {
+    /// Clear: addresses end there (32-bit modes, guest-physical addresses).
+    Clear,
+    /// Repetitions of the highest translated bit (x86-64).
+    Sign,
+    /// All clear or all set, which says under which of two roots to look; the
+    /// highest translated bit is free (arm64's TTBR0 and TTBR1).
+    Half,
+}
+
+impl LevelShape {
+    /// A level whose entries cover `1 << shift` bytes, with `1 << bits` of them in a table.
+    pub const fn new(shift: u32, bits: u32, leaf: bool) -> Self {
+        Self { shift, bits, leaf }
+    }
+
+    /// A level without tables, below one whose entries cover `1 << shift` bytes.
+    pub const fn folded(shift: u32) -> Self {
+        Self {
+            shift,
+            bits: 0,
+            leaf: false,
+        }
+    }
 }
 
 impl Geometry {
@@ -122,21 +151,21 @@ impl Geometry {
     /// Whether the processor translates `at` at all.
     #[inline]
     pub const fn accepts(&self, at: VirtAddr) -> bool {
-        if self.canonical {
-            at.is_canonical(self.address_bits)
-        } else {
-            at.raw() >> self.address_bits == 0
+        match self.above {
+            Above::Clear => at.raw() >> self.address_bits == 0,
+            Above::Sign => at.is_canonical(self.address_bits),
+            Above::Half => at.is_canonical(self.address_bits + 1),
         }
     }
 
-    /// Repeats the highest translated bit upwards where the format asks for it.
+    /// Repeats the highest translated bit upwards where the format asks for
+    /// it; where there are two halves, the address of the lower one.
     #[inline]
     pub const fn extend(&self, at: VirtAddr) -> VirtAddr {
         let unused = 64 - self.address_bits;
-        if self.canonical {
-            VirtAddr::new((((at.raw() << unused) as i64) >> unused) as u64)
-        } else {
-            VirtAddr::new(at.raw() << unused >> unused)
+        match self.above {
+            Above::Sign => VirtAddr::new((((at.raw() << unused) as i64) >> unused) as u64),
+            Above::Clear | Above::Half => VirtAddr::new(at.raw() << unused >> unused),
         }
     }
 }

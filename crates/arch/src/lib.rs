@@ -13,19 +13,28 @@
 extern crate alloc;
 
 mod access;
+pub mod arm64;
+pub mod ept;
+mod explain;
 mod format;
 mod geometry;
 mod kernel_leaf;
+mod leaves;
 mod level;
+pub mod npt;
 mod self_map;
 pub mod tlb;
 mod walk;
 pub mod x86_64;
+pub mod x86_legacy;
+pub mod x86_pae;
 
 pub use access::{Access, AccessKind, ErrorCode, Fault, Mode, PageFault};
-pub use format::{Entry, Format, Refusal};
-pub use geometry::{Geometry, LevelShape};
+pub use explain::{Explanation, Step, Stop, explain};
+pub use format::{Entry, Format, Next, Refusal};
+pub use geometry::{Above, Geometry, LevelShape};
 pub use kernel_leaf::{CacheMode, KernelFormat, KernelProt};
+pub use leaves::{Ended, Found, survey};
 pub use level::Level;
 pub use self_map::SelfMap;
 pub use walk::{EntryMemory, Start, Translation, leaf_table, peek, walk, walk_from};

@@ -1,9 +1,11 @@
 //! The walk that a processor does when its TLB has no answer.
 
-use foliant_units::{PAGE_SHIFT, Pfn, PhysAddr, VirtAddr, Vpn};
+use core::ops::ControlFlow;
+
+use foliant_units::{Pfn, PhysAddr, VirtAddr, Vpn};
 
 use crate::access::{Access, AccessKind, ErrorCode, Fault, PageFault};
-use crate::format::{Entry, Format, Refusal};
+use crate::format::{Entry, Format, Next, Refusal};
 use crate::level::Level;
 
 /// Physical memory as the walker sees it: words of 4 or 8 bytes, read and
@@ -17,6 +19,26 @@ pub trait EntryMemory {
     /// # Errors
     /// What was there instead.
     fn compare_exchange(&self, at: PhysAddr, bytes: u64, old: u64, new: u64) -> Result<(), u64>;
+
+    /// Whether there is memory at all of the `bytes` bytes at `at`.
+    fn has(&self, _at: PhysAddr, _bytes: u64) -> bool {
+        true
+    }
+
+    /// Shows `each` the `count` words of `bytes` bytes at `at` in order, with
+    /// their index, until it breaks off. For those who read whole tables.
+    fn for_each<B>(
+        &self,
+        at: PhysAddr,
+        bytes: u64,
+        count: usize,
+        mut each: impl FnMut(usize, u64) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        for index in 0..count {
+            each(index, self.load(at + index as u64 * bytes, bytes))?;
+        }
+        ControlFlow::Continue(())
+    }
 }
 
 /// A point of a walk from which it can go on: what a paging-structure cache holds.
@@ -72,8 +94,15 @@ impl<F: Format> Translation<F> {
 
 /// The entries a walk used, so that their accessed bits can be set at its end.
 struct Used<F: Format> {
-    slots: [(PhysAddr, F::Entry); Level::COUNT],
+    slots: [(PhysAddr, F::Entry, Level); Level::COUNT],
     len: usize,
+}
+
+impl<F: Format> Used<F> {
+    const NONE: Self = Self {
+        slots: [(PhysAddr::ZERO, F::Entry::EMPTY, Level::PTE); Level::COUNT],
+        len: 0,
+    };
 }
 
 /// Translates `at` for `access` from the table at `root`, as the processor does.
@@ -113,15 +142,12 @@ pub fn walk_from<F: Format>(
         Fault::Page(PageFault { at, code })
     };
     loop {
-        let mut used = Used {
-            slots: [(PhysAddr::ZERO, F::Entry::EMPTY); Level::COUNT],
-            len: 0,
-        };
+        let mut used = Used::NONE;
         let found = descend(memory, start, at, control, &mut used).map_err(fault)?;
         F::permit(found.rights, access, control)
             .map_err(|Refusal(reason)| fault(reason | ErrorCode::PROTECTION))?;
         // An entry that changed under the walk makes it start again.
-        if let Some(leaf) = touch(memory, &used, access) {
+        if let Some(leaf) = touch(memory, &used, access, control) {
             return Ok(Translation { leaf, ..found });
         }
     }
@@ -138,10 +164,7 @@ pub fn peek<F: Format>(
     if !F::GEOMETRY.accepts(at) {
         return None;
     }
-    let mut used = Used {
-        slots: [(PhysAddr::ZERO, F::Entry::EMPTY); Level::COUNT],
-        len: 0,
-    };
+    let mut used = Used::NONE;
     descend(memory, Start::root(root), at, control, &mut used).ok()
 }
 
@@ -179,19 +202,19 @@ fn descend<F: Format>(
         if F::is_reserved(entry, via.level, control) {
             return Err(ErrorCode::PROTECTION | ErrorCode::RESERVED);
         }
-        used.slots[used.len] = (slot, entry);
+        used.slots[used.len] = (slot, entry, via.level);
         used.len += 1;
         let rights = F::narrow(via.rights, entry, via.level);
-        if entry.is_table(via.level)
-            && let Some(level) = geometry.below(via.level)
-        {
-            let table = entry.target(via.level);
-            via = Start { table, level, rights };
-            continue;
-        }
+        let memory_at = match (F::follow(entry, via.level, control), geometry.below(via.level)) {
+            (Next::Table(table), Some(level)) => {
+                via = Start { table, level, rights };
+                continue;
+            }
+            (Next::Table(target) | Next::Memory(target), _) => target,
+        };
         return Ok(Translation {
             page: geometry.entry_range(via.level, at.page()).start,
-            frame: Pfn::new(entry.target(via.level).raw() >> PAGE_SHIFT),
+            frame: memory_at.frame(),
             level: via.level,
             rights,
             leaf: entry,
@@ -202,11 +225,16 @@ fn descend<F: Format>(
 
 /// Sets the accessed and dirty bits of a walk; gives the leaf as it then is, or
 /// `None` if an entry is no longer what the walk saw.
-fn touch<F: Format>(memory: &impl EntryMemory, used: &Used<F>, access: Access) -> Option<F::Entry> {
+fn touch<F: Format>(
+    memory: &impl EntryMemory,
+    used: &Used<F>,
+    access: Access,
+    control: &F::Control,
+) -> Option<F::Entry> {
     let mut last = F::Entry::EMPTY;
-    for (nth, &(slot, entry)) in used.slots[..used.len].iter().enumerate() {
+    for (nth, &(slot, entry, level)) in used.slots[..used.len].iter().enumerate() {
         let is_leaf = nth + 1 == used.len;
-        last = entry.touched(is_leaf && access.kind == AccessKind::Write);
+        last = F::touch(entry, level, is_leaf && access.kind == AccessKind::Write, control);
         if last != entry {
             memory
                 .compare_exchange(slot, F::GEOMETRY.entry_bytes, entry.raw(), last.raw())

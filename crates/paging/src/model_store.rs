@@ -8,7 +8,7 @@ use std::boxed::Box;
 use std::vec::Vec;
 
 use foliant_arch::x86_64::{Control, Pte, Rights, X86_64};
-use foliant_arch::{Access, ErrorCode, Format, Geometry, Level, LevelShape, Refusal};
+use foliant_arch::{Above, Access, ErrorCode, Format, Geometry, Level, LevelShape, Refusal};
 use foliant_phys::AllocError;
 use foliant_platform::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use foliant_platform::sync::{SpinLock, UnsafeCell};
@@ -239,7 +239,7 @@ impl Format for Tiny {
         ],
         entry_bytes: 8,
         address_bits: 15,
-        canonical: false,
+        above: Above::Clear,
     };
     const OPEN: Rights = X86_64::OPEN;
 

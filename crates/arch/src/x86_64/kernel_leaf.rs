@@ -4,7 +4,7 @@
 use foliant_units::Pfn;
 
 use super::flags::PteFlags;
-use super::format::X86_64;
+use super::format::LongMode;
 use super::pte::Pte;
 use crate::kernel_leaf::{CacheMode, KernelFormat, KernelProt};
 use crate::level::Level;
@@ -41,7 +41,7 @@ const fn pat_bit(level: Level) -> PteFlags {
     }
 }
 
-impl KernelFormat for X86_64 {
+impl<const FIVE: bool> KernelFormat for LongMode<FIVE> {
     #[inline]
     fn kernel_leaf(frame: Pfn, level: Level, prot: KernelProt) -> Pte {
         let mut flags = PteFlags::PRESENT | PteFlags::ACCESSED;
@@ -71,6 +71,7 @@ impl KernelFormat for X86_64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::x86_64::X86_64;
 
     #[test]
     fn every_cache_mode_comes_back_at_every_size() {

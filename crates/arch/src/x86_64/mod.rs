@@ -1,6 +1,7 @@
-//! x86-64 with four levels: 9-9-9-9-12 bits, 48-bit addresses.
+//! x86-64: four levels of 9 bits (48-bit addresses), or five (57-bit).
 
 mod absent;
+mod control;
 mod flags;
 mod format;
 mod kernel_leaf;
@@ -8,7 +9,9 @@ mod layout;
 mod pte;
 
 pub use absent::{Absent, Markers, MigrationKind, PrivateKind, SwapEntry, SwapMarks};
+pub(crate) use control::describe;
+pub use control::{Control, Pkru, Rights};
 pub use flags::PteFlags;
-pub use format::{Control, Pkru, Rights, X86_64};
+pub use format::{LongMode, X86_64, X86_64La57};
 pub use layout::{Layout, Region, layout};
 pub use pte::{MAX_PHYS_BITS, Pte};
