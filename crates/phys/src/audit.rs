@@ -102,12 +102,10 @@ impl<P: Platform> Phys<P> {
     /// frees; takes time and heap memory in proportion to RAM.
     pub fn audit(&self, report: &mut dyn FnMut(Violation)) -> Census {
         let mut census = Census::default();
-        let (first, end) = match self.present.ranges() {
-            [] => return census,
-            [first, ..] => (
-                first.start,
-                self.present.ranges()[self.present.ranges().len() - 1].end,
-            ),
+        let first = self.present.ranges().next().map(|range| range.start);
+        let end = self.present.ranges().next_back().map(|range| range.end);
+        let (Some(first), Some(end)) = (first, end) else {
+            return census;
         };
         let mut ledger = Ledger {
             first,
@@ -116,7 +114,7 @@ impl<P: Platform> Phys<P> {
 
         self.note_rings(&mut ledger, &mut census, report);
         self.note_records(&mut ledger, &mut census, report);
-        for pfn in self.present.ranges().iter().flat_map(|range| range.iter()) {
+        for pfn in self.present.ranges().flat_map(|range| range.iter()) {
             if ledger.seen[(pfn - first) as usize] == 0 {
                 report(Violation::Lost(pfn));
             }
@@ -147,13 +145,13 @@ impl<P: Platform> Phys<P> {
     }
 
     fn note_records(&self, ledger: &mut Ledger, census: &mut Census, report: &mut dyn FnMut(Violation)) {
-        for pfn in self.present.ranges().iter().flat_map(|range| range.iter()) {
+        for pfn in self.present.ranges().flat_map(|range| range.iter()) {
             if self.blocks.lines[block_of(pfn)].is_free(place_of(pfn)) {
                 ledger.note(pfn, 1, report);
                 census.free += 1;
             }
             let record = self.record(pfn);
-            if record.has(FrameFlags::RESERVED) {
+            if record.has(FrameFlags::RESERVED) || self.present.is_table(pfn) {
                 ledger.note(pfn, 1, report);
                 census.reserved += 1;
             } else if record.refs.get() != 0 {

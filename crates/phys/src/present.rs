@@ -1,45 +1,69 @@
 //! Which frame numbers are RAM.
 
+use foliant_platform::sync::atomic::{AtomicU64, Ordering};
 use foliant_units::{Pfn, PfnRange};
 
-use crate::boot::MAP_ENTRIES;
+use crate::ram::Table;
+
+/// One range of RAM, written once.
+#[derive(Debug, Default)]
+pub(crate) struct PresentRange {
+    start: AtomicU64,
+    end: AtomicU64,
+}
+
+impl PresentRange {
+    #[inline]
+    fn get(&self) -> PfnRange {
+        let number = |of: &AtomicU64| Pfn::new(of.load(Ordering::Relaxed));
+        PfnRange::new(number(&self.start), number(&self.end))
+    }
+}
 
 /// The ranges of RAM, and where in it this crate keeps its tables.
 #[derive(Debug)]
 pub(crate) struct Present {
-    ranges: [PfnRange; MAP_ENTRIES],
-    len: usize,
+    ranges: Table<PresentRange>,
     tables: PfnRange,
     nodes: u8,
 }
 
 impl Present {
-    /// `ranges` ascending and apart.
-    pub(crate) fn new(ranges: impl Iterator<Item = PfnRange>, tables: PfnRange, nodes: u8) -> Self {
-        let none = PfnRange::new(Pfn::ZERO, Pfn::ZERO);
-        let mut present = Self {
-            ranges: [none; MAP_ENTRIES],
-            len: 0,
+    /// `ranges` ascending and apart, as many as the table has room for.
+    pub(crate) fn new(
+        table: Table<PresentRange>,
+        ranges: impl Iterator<Item = PfnRange>,
+        tables: PfnRange,
+        nodes: u8,
+    ) -> Self {
+        for (slot, range) in table.iter().zip(ranges) {
+            slot.start.store(range.start.raw(), Ordering::Relaxed);
+            slot.end.store(range.end.raw(), Ordering::Relaxed);
+        }
+        Self {
+            ranges: table,
             tables,
             nodes,
-        };
-        for (slot, range) in present.ranges.iter_mut().zip(ranges) {
-            *slot = range;
-            present.len += 1;
         }
-        present
     }
 
-    pub(crate) fn ranges(&self) -> &[PfnRange] {
-        &self.ranges[..self.len]
+    pub(crate) fn ranges(&self) -> impl DoubleEndedIterator<Item = PfnRange> {
+        self.ranges.iter().map(PresentRange::get)
     }
 
     #[inline]
     pub(crate) fn contains(&self, pfn: Pfn) -> bool {
-        let after = self.ranges().partition_point(|range| range.start <= pfn);
+        let after = self
+            .ranges
+            .partition_point(|range| range.start.load(Ordering::Relaxed) <= pfn.raw());
         after
             .checked_sub(1)
-            .is_some_and(|at| self.ranges[at].contains(pfn))
+            .is_some_and(|at| self.ranges[at].get().contains(pfn))
+    }
+
+    /// The frames of this crate's tables.
+    pub(crate) fn tables(&self) -> PfnRange {
+        self.tables
     }
 
     #[inline]

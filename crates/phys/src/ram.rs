@@ -31,6 +31,9 @@ unsafe impl Blank for crate::alloc::CpuArea {}
 // SAFETY: as above.
 unsafe impl Blank for crate::alloc::RingSet {}
 
+// SAFETY: as above.
+unsafe impl Blank for crate::present::PresentRange {}
+
 /// What [`Table::new`] finds in its range.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Found {

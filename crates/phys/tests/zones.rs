@@ -207,13 +207,7 @@ fn nodes_are_asked_by_preference_and_by_order() {
 fn what_memblock_reserved_is_never_free() {
     let ram = PhysRange::new(PhysAddr::ZERO, PhysAddr::new(32 * MIB));
     let mut memblock = Memblock::new();
-    memblock
-        .add(Region {
-            range: ram,
-            node: NodeId(0),
-            mirrored: false,
-        })
-        .unwrap();
+    memblock.add(Region::ram(ram, NodeId(0))).unwrap();
     let kernel = PhysRange::new(PhysAddr::new(16 * MIB + 100), PhysAddr::new(18 * MIB + 100));
     memblock.reserve(kernel).unwrap();
     let phys = Phys::take_over(

@@ -4,8 +4,8 @@ use foliant_platform::Platform;
 use foliant_platform::sync::SpinLock;
 use foliant_units::{Order, PAGE_SIZE, Pfn, PfnRange, PhysAddr, PhysRange};
 
-use super::map::{MAP_ENTRIES, MemoryMap};
-use super::memblock::Memblock;
+use super::map::MemoryMap;
+use super::memblock::{Attributes, Memblock};
 use super::options::{BootError, BootOptions};
 use super::tables::{Carver, room};
 use crate::alloc::{
@@ -13,7 +13,7 @@ use crate::alloc::{
     RingSet, Tag, block_of, map_of, place_of,
 };
 use crate::phys::Phys;
-use crate::present::Present;
+use crate::present::{Present, PresentRange};
 use crate::ram::Found;
 use crate::record::{FrameFlags, FrameRecord, RecordPlan, Records};
 use crate::zone::{MAX_NODES, ZoneKind, Zones, movable_start};
@@ -23,9 +23,12 @@ impl<P: Platform> Phys<P> {
     ///
     /// # Errors
     /// [`BootError`] says what is wrong with the map or how it is too small.
-    pub fn boot(platform: P, map: &MemoryMap, options: BootOptions) -> Result<Self, BootError> {
-        let map = map.sanitised().map_err(|_| BootError::MapTooRagged)?;
-        let memblock = Memblock::from_map(&map)?;
+    pub fn boot<const N: usize>(
+        platform: P,
+        map: &MemoryMap<N>,
+        options: BootOptions,
+    ) -> Result<Self, BootError> {
+        let memblock = Memblock::from_map(&platform, map)?;
         Self::take_over(platform, memblock, options)
     }
 
@@ -36,7 +39,11 @@ impl<P: Platform> Phys<P> {
     ///
     /// # Linux source concept
     /// `free_area_init()` and `memblock_free_all()`.
-    pub fn take_over(platform: P, mut memblock: Memblock, options: BootOptions) -> Result<Self, BootError> {
+    pub fn take_over(
+        platform: P,
+        mut memblock: Memblock<P>,
+        options: BootOptions,
+    ) -> Result<Self, BootError> {
         let low = options.reserve_low.max(PAGE_SIZE as u64);
         memblock.reserve(PhysRange::new(PhysAddr::ZERO, PhysAddr::new(low)))?;
         let plan = Plan::new(&platform, &memblock, &options)?;
@@ -64,14 +71,16 @@ impl<P: Platform> Phys<P> {
             plan.zones,
         );
 
-        let zones = settle_zones(&plan, &memblock, &records, &blocks, &options);
-        let joined = joined(present_of(&memblock)).map_err(|TooRagged| BootError::MapTooRagged)?;
+        let present = Present::new(carver.table(plan.present), joined(&memblock), tables, plan.nodes);
+        memblock.release_lists();
+        let zones = settle_zones(&plan, &memblock, &records, &blocks, &present, &options);
+        memblock.retire();
         Ok(Self {
             records,
             blocks,
             cpus,
             zones,
-            present: Present::new(joined.iter(), tables, plan.nodes),
+            present,
             shared: Counters::default(),
             injector: Injector::default(),
             poisoning: options.poison,
@@ -89,12 +98,17 @@ struct Plan {
     blocks: usize,
     cpus: usize,
     zones: usize,
+    present: usize,
     nodes: u8,
     movable: Pfn,
 }
 
 impl Plan {
-    fn new(platform: &impl Platform, memblock: &Memblock, options: &BootOptions) -> Result<Self, BootError> {
+    fn new<P: Platform>(
+        platform: &P,
+        memblock: &Memblock<P>,
+        options: &BootOptions,
+    ) -> Result<Self, BootError> {
         let end = present_of(memblock).last().ok_or(BootError::NoMemory)?.end;
         if end.raw() > PFN_LIMIT {
             return Err(BootError::TooHigh);
@@ -114,6 +128,7 @@ impl Plan {
             blocks: block_of(end + (BLOCK as u64 - 1)),
             cpus: platform.cpus() as usize,
             zones: 0,
+            present: joined(memblock).count(),
             nodes,
             movable: movable_start(present_of(memblock), options.movable),
         };
@@ -133,6 +148,7 @@ impl Plan {
             + room::<HintWord>(Hints::words(self.blocks))
             + room::<CpuArea>(self.cpus)
             + room::<RingSet>(self.cpus * self.zones)
+            + room::<PresentRange>(self.present)
     }
 }
 
@@ -144,7 +160,7 @@ struct Piece {
 }
 
 /// Cuts RAM at the borders of blocks. A block takes the node of its first piece.
-fn each_piece(plan: &Plan, memblock: &Memblock, mut visit: impl FnMut(Piece)) {
+fn each_piece<P>(plan: &Plan, memblock: &Memblock<P>, mut visit: impl FnMut(Piece)) {
     let mut last = (usize::MAX, super::map::NodeId(0));
     for region in memblock.memory() {
         each_block(region.range.whole_frames(), |frames| {
@@ -172,11 +188,12 @@ fn each_block(frames: PfnRange, mut visit: impl FnMut(PfnRange)) {
 }
 
 /// Makes the zones, marks what is reserved, and frees the rest.
-fn settle_zones(
+fn settle_zones<P>(
     plan: &Plan,
-    memblock: &Memblock,
+    memblock: &Memblock<P>,
     records: &Records,
     blocks: &Blocks,
+    present: &Present,
     options: &BootOptions,
 ) -> Zones {
     let mut zones = Zones::new();
@@ -195,13 +212,11 @@ fn settle_zones(
 
     for region in memblock.memory() {
         let ram = region.range.whole_frames();
-        let taken = memblock
-            .reserved()
-            .map(|range| touched_frames(range).intersect(ram));
-        for pfn in taken.flat_map(|range| range.iter()) {
-            if let Some(record) = records.get(pfn) {
-                record.set(FrameFlags::RESERVED);
-            }
+        if region.attributes.contains(Attributes::NOMAP) {
+            set_reserved(records, present, ram);
+        }
+        for range in memblock.reserved() {
+            set_reserved(records, present, touched_frames(range).intersect(ram));
         }
     }
     for region in memblock.free_ranges() {
@@ -211,6 +226,19 @@ fn settle_zones(
     }
     zones.settle(options, plan.cpus as u32);
     zones
+}
+
+/// Marks frames as nobody's. Those of the allocator's own tables are known
+/// without a mark, which would touch a record for each.
+fn set_reserved(records: &Records, present: &Present, frames: PfnRange) {
+    let tables = present.tables();
+    let below = PfnRange::new(frames.start, frames.end.min(tables.start));
+    let above = PfnRange::new(frames.start.max(tables.end), frames.end);
+    for pfn in below.iter().chain(above.iter()) {
+        if let Some(record) = records.get(pfn) {
+            record.set(FrameFlags::RESERVED);
+        }
+    }
 }
 
 /// Frees frames of one block.
@@ -251,7 +279,7 @@ fn touched_frames(range: PhysRange) -> PfnRange {
 }
 
 /// The whole frames of each region of RAM.
-fn present_of(memblock: &Memblock) -> impl DoubleEndedIterator<Item = PfnRange> {
+fn present_of<P>(memblock: &Memblock<P>) -> impl DoubleEndedIterator<Item = PfnRange> {
     memblock
         .memory()
         .iter()
@@ -259,33 +287,14 @@ fn present_of(memblock: &Memblock) -> impl DoubleEndedIterator<Item = PfnRange> 
         .filter(|range| !range.is_empty())
 }
 
-struct TooRagged;
-
-/// Ranges that touch (because only their nodes differ), joined.
-struct Joined {
-    list: [PfnRange; MAP_ENTRIES],
-    len: usize,
-}
-
-impl Joined {
-    fn iter(&self) -> impl Iterator<Item = PfnRange> {
-        self.list[..self.len].iter().copied()
-    }
-}
-
-fn joined(ranges: impl Iterator<Item = PfnRange>) -> Result<Joined, TooRagged> {
-    let mut all = Joined {
-        list: [PfnRange::new(Pfn::ZERO, Pfn::ZERO); MAP_ENTRIES],
-        len: 0,
-    };
-    for range in ranges {
-        match all.list[..all.len].last_mut() {
-            Some(last) if last.end == range.start => last.end = range.end,
-            _ => {
-                *all.list.get_mut(all.len).ok_or(TooRagged)? = range;
-                all.len += 1;
-            }
+/// The same, with those joined that touch because only their nodes differ.
+fn joined<P>(memblock: &Memblock<P>) -> impl Iterator<Item = PfnRange> {
+    let mut ranges = present_of(memblock).peekable();
+    core::iter::from_fn(move || {
+        let mut range = ranges.next()?;
+        while let Some(next) = ranges.next_if(|next| next.start == range.end) {
+            range.end = next.end;
         }
-    }
-    Ok(all)
+        Some(range)
+    })
 }

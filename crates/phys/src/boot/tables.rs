@@ -25,7 +25,7 @@ impl<'a, P: Platform> Carver<'a, P> {
     /// tables must not outlive the platform, of which their owner keeps a clone.
     pub(super) fn reserve(
         platform: &'a P,
-        memblock: &mut Memblock,
+        memblock: &mut Memblock<P>,
         bytes: u64,
         limit: PhysAddr,
         found: Found,

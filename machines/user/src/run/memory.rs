@@ -1,6 +1,6 @@
 //! The machine's physical memory, as firmware would tell of it.
 
-use foliant_phys::boot::{MapEntry, MapFull, RegionKind};
+use foliant_phys::boot::{MapEntry, MapError, RegionKind};
 use foliant_phys::{MemoryMap, NodeId};
 use foliant_units::{PAGE_MASK, PhysAddr, PhysRange};
 use thiserror::Error;
@@ -81,7 +81,7 @@ impl MemoryPlan {
                 kind,
                 node: NodeId(0),
             })
-            .map_err(|MapFull| PlanError::TooLarge)?;
+            .map_err(|_| PlanError::TooLarge)?;
         }
         Ok(Self { map, end, movable })
     }
