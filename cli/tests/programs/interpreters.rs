@@ -65,6 +65,11 @@ fn files_in_dev_shm() {
 }
 
 #[test]
+fn writes_below_proc_self() {
+    python(include_str!("proc_writes.py"));
+}
+
+#[test]
 fn python_multiprocessing_shared_memory() {
     python(
         "

@@ -210,13 +210,7 @@ fn new_process<M: UserMachine>(ctx: &Ctx<'_, M>, flags: CloneFlags, id: Pid) -> 
     };
     let limits = parent.limits.lock().clone();
     let process = Process::new(id, ctx.kernel.machine().clone(), actions, limits);
-    process.personality.store(parent.personality(), Ordering::Relaxed);
-    process
-        .dumpable
-        .store(parent.dumpable.load(Ordering::Relaxed), Ordering::Relaxed);
-    process
-        .thp_disabled
-        .store(parent.thp_disabled.load(Ordering::Relaxed), Ordering::Relaxed);
+    process.inherit(parent);
     Arc::new(process)
 }
 

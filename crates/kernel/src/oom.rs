@@ -3,6 +3,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use foliant_platform::sync::atomic::Ordering;
 use foliant_uapi::signal::Signal;
 
 use crate::kernel::Kernel;
@@ -26,10 +27,12 @@ pub(crate) fn kill_somebody<M: UserMachine>(kernel: &Arc<Kernel<M>>, task: &Arc<
         // Somebody is on the way out and frees what it has.
         return;
     }
+    let total = kernel.memory().phys().stats().total;
     let victim = processes
         .iter()
-        .max_by_key(|process| weight(process))
-        .unwrap_or(task.process());
+        .filter_map(|process| badness(process, total).map(|points| (points, process)))
+        .max_by_key(|&(points, _)| points)
+        .map_or(task.process(), |(_, process)| process);
     let (pages, name) = (
         weight(victim),
         victim.any_task().map_or([0; 16], |task| task.name()),
@@ -45,6 +48,41 @@ pub(crate) fn kill_somebody<M: UserMachine>(kernel: &Arc<Kernel<M>>, task: &Arc<
 fn is_dying<M: UserMachine>(process: &Process<M>) -> bool {
     let group = process.group.lock();
     group.exiting.is_some() && !group.tasks.is_empty()
+}
+
+/// How good a choice a process is, in frames of `total`; `None` if it must not
+/// be chosen.
+///
+/// # Linux source concept
+/// `oom_badness()`.
+pub(crate) fn badness<M: UserMachine>(process: &Process<M>, total: u64) -> Option<i64> {
+    let adjustment = i64::from(process.oom_adjustment.load(Ordering::Relaxed));
+    if adjustment == NEVER {
+        return None;
+    }
+    Some(weight(process) as i64 + adjustment * (total as i64 / 1000))
+}
+
+/// `oom_score_adj` of a process that is never chosen.
+const NEVER: i64 = -1000;
+/// The ends of the scale of `oom_adj`.
+const LEGACY_NEVER: i32 = -17;
+const LEGACY_MOST: i32 = 15;
+
+/// `oom_adj` for an `oom_score_adj`.
+pub(crate) fn to_legacy(adjustment: i32) -> i32 {
+    match adjustment {
+        1000 => LEGACY_MOST,
+        other => other * -LEGACY_NEVER / 1000,
+    }
+}
+
+/// `oom_score_adj` for an `oom_adj`.
+pub(crate) fn from_legacy(adjustment: i32) -> i32 {
+    match adjustment {
+        LEGACY_MOST => 1000,
+        other => other * 1000 / -LEGACY_NEVER,
+    }
 }
 
 /// Frames and tables that the end of the process would free.

@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use foliant_platform::sync::SpinLock;
-use foliant_platform::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use foliant_platform::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, Ordering};
 use foliant_uapi::resource::Resource;
 
 use crate::limits::Limits;
@@ -51,7 +51,20 @@ pub struct Process<M: UserMachine> {
     pub(crate) dumpable: AtomicU8,
     /// `PR_SET_THP_DISABLE`.
     pub(crate) thp_disabled: AtomicBool,
+    /// How much likelier (up to 1000) or unlikelier than others it is to be
+    /// chosen when memory is out.
+    pub(crate) oom_adjustment: AtomicI32,
+    /// What others than the administrator may lower that to.
+    pub(crate) oom_least: AtomicI32,
+    /// Kinds of memory that a core dump would hold (`coredump_filter`).
+    pub(crate) dump_filter: AtomicU32,
 }
+
+/// Private and shared anonymous memory, headers of programs, private huge pages.
+///
+/// # Linux source concept
+/// `MMF_DUMP_FILTER_DEFAULT`.
+const DUMP_FILTER: u32 = 0x33;
 
 /// Resources used by those who are no more.
 #[derive(Clone, Copy, Debug, Default)]
@@ -136,7 +149,28 @@ impl<M: UserMachine> Process<M> {
             personality: AtomicU32::new(0),
             dumpable: AtomicU8::new(1),
             thp_disabled: AtomicBool::new(false),
+            oom_adjustment: AtomicI32::new(0),
+            oom_least: AtomicI32::new(0),
+            dump_filter: AtomicU32::new(DUMP_FILTER),
         }
+    }
+
+    /// Takes over what a child has from its parent.
+    pub(crate) fn inherit(&self, parent: &Self) {
+        let same32 = |to: &AtomicU32, from: &AtomicU32| {
+            to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+        };
+        let same = |to: &AtomicI32, from: &AtomicI32| {
+            to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+        };
+        same32(&self.personality, &parent.personality);
+        same32(&self.dump_filter, &parent.dump_filter);
+        same(&self.oom_adjustment, &parent.oom_adjustment);
+        same(&self.oom_least, &parent.oom_least);
+        let dumpable = parent.dumpable.load(Ordering::Relaxed);
+        self.dumpable.store(dumpable, Ordering::Relaxed);
+        let disabled = parent.thp_disabled.load(Ordering::Relaxed);
+        self.thp_disabled.store(disabled, Ordering::Relaxed);
     }
 
     /// Its number (`getpid`).

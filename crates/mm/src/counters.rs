@@ -220,6 +220,15 @@ impl Counters {
         }
     }
 
+    /// Lets the peak of resident frames start anew; those by sort stay, which
+    /// are of no interest to Linux.
+    ///
+    /// # Linux source concept
+    /// `reset_mm_hiwater_rss()`.
+    pub(crate) fn forget_peak(&self) {
+        self.peak_rss.store(self.rss().total(), Ordering::Relaxed);
+    }
+
     /// Notes how many page tables there are. To be called before any are
     /// freed, so that those who make them need not compare.
     pub(crate) fn note_tables(&self, tables: u64) {

@@ -26,6 +26,7 @@ mod merge;
 mod object;
 mod ops;
 mod pages;
+mod references;
 mod space;
 #[cfg(all(test, not(loom)))]
 mod tests;
@@ -52,6 +53,7 @@ pub use ops::{
     Advised, FileMap, FilePlacement, MapRequest, Mapped, MoveRequest, Moved, ProtectRest, SyncPlan,
 };
 pub use pages::{PageView, Populate, PopulateError, Residency};
+pub use references::Mappings;
 pub use space::{Space, SpaceViolation};
 pub use tree::{Published, Tree};
 pub use usercopy::{CopyError, StringError};

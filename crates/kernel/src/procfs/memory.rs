@@ -42,17 +42,6 @@ pub(super) fn smaps<M: UserMachine>(space: &Space<M>) -> Vec<u8> {
     text
 }
 
-/// A write to `clear_refs`.
-pub(super) fn clear_refs<M: UserMachine>(subject: &Subject<M>, text: &[u8]) -> Result<(), Errno> {
-    subject.task()?;
-    match text.first() {
-        // Referenced bits and the peak are not reset yet, and soft-dirty needs
-        // a kernel with that feature.
-        Some(b'1'..=b'5') => Err(Errno::OPNOTSUPP),
-        _ => Err(Errno::INVAL),
-    }
-}
-
 /// Which of the two files.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum What {

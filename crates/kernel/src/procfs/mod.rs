@@ -4,6 +4,7 @@
 //! from the directory of the host that this lies over.
 
 mod descriptors;
+mod knobs;
 mod limits;
 mod machine;
 mod memory;

@@ -7,7 +7,7 @@ use foliant_uapi::IntoBytes;
 use foliant_uapi::text::Text;
 use foliant_units::{Errno, VirtRange};
 
-use super::{Subject, descriptors, limits, memory, root, status};
+use super::{Subject, descriptors, knobs, limits, memory, root, status};
 use crate::fs::pseudo::{Listing, Place, PseudoDirectory, PseudoLink, PseudoText, TextSource};
 use crate::fs::{Caller, Entry, FileType, Last, Link, NodeRef, Walk};
 use crate::machine::UserMachine;
@@ -18,8 +18,21 @@ struct Name {
     name: &'static [u8],
     kind: FileType,
     mode: u32,
-    /// Whether threads have it too.
+    /// Whether the directory of a process has it.
+    of_process: bool,
+    /// Whether that of a thread has it.
     of_thread: bool,
+}
+
+impl Name {
+    /// Whether the directory of `subject` has it.
+    fn is_in<M: UserMachine>(&self, subject: &Subject<M>) -> bool {
+        if subject.thread.is_some() {
+            self.of_thread
+        } else {
+            self.of_process
+        }
+    }
 }
 
 const fn file(name: &'static [u8], mode: u32) -> Name {
@@ -27,7 +40,15 @@ const fn file(name: &'static [u8], mode: u32) -> Name {
         name,
         kind: FileType::Regular,
         mode,
+        of_process: true,
         of_thread: true,
+    }
+}
+
+const fn of_process(name: &'static [u8], mode: u32) -> Name {
+    Name {
+        of_thread: false,
+        ..file(name, mode)
     }
 }
 
@@ -36,6 +57,7 @@ const fn link(name: &'static [u8]) -> Name {
         name,
         kind: FileType::Symlink,
         mode: 0o777,
+        of_process: true,
         of_thread: true,
     }
 }
@@ -45,11 +67,12 @@ const fn directory_name(name: &'static [u8], mode: u32, of_thread: bool) -> Name
         name,
         kind: FileType::Directory,
         mode,
+        of_process: true,
         of_thread,
     }
 }
 
-const NAMES: [Name; 32] = [
+const NAMES: [Name; 37] = [
     directory_name(b"task", 0o555, false),
     directory_name(b"fd", 0o500, true),
     directory_name(b"fdinfo", 0o555, true),
@@ -82,7 +105,24 @@ const NAMES: [Name; 32] = [
     file(b"sessionid", 0o444),
     file(b"wchan", 0o444),
     file(b"personality", 0o400),
+    file(b"ksm_merging_pages", 0o400),
+    file(b"ksm_stat", 0o400),
+    of_process(b"coredump_filter", 0o644),
+    of_process(b"timerslack_ns", 0o666),
+    Name {
+        of_process: false,
+        ..file(b"children", 0o444)
+    },
 ];
+
+/// Nothing is merged.
+const NO_KSM: &[u8] = b"ksm_rmap_items 0
+ksm_zero_pages 0
+ksm_merging_pages 0
+ksm_process_profit 0
+ksm_merge_any: no
+ksm_mergeable: no
+";
 
 struct Files<M: UserMachine> {
     subject: Subject<M>,
@@ -142,7 +182,7 @@ impl<M: UserMachine> Listing<M> for Files<M> {
             .iter()
             .find(|known| known.name == name)
             .ok_or(Errno::NOENT)?;
-        if self.subject.thread.is_some() && !known.of_thread {
+        if !known.is_in(&self.subject) {
             return Err(Errno::NOENT);
         }
         let place = place.below(name, known.mode);
@@ -167,8 +207,7 @@ impl<M: UserMachine> Listing<M> for Files<M> {
     }
 
     fn names(&self, place: &Place, _: Caller) -> Result<Vec<Entry>, Errno> {
-        let thread = self.subject.thread.is_some();
-        let names = NAMES.iter().filter(|name| !thread || name.of_thread);
+        let names = NAMES.iter().filter(|name| name.is_in(&self.subject));
         Ok(names
             .map(|name| Entry {
                 ino: place.below(name.name, 0).number(),
@@ -261,6 +300,23 @@ impl<M: UserMachine> Fact<M> {
         Ok(bytes)
     }
 
+    /// The children that this thread made.
+    fn children(&self) -> Result<Vec<u8>, Errno> {
+        let process = self.subject.process()?;
+        if self.subject.thread.is_some_and(|thread| thread != process.id()) {
+            // The tree knows processes; the leader stands for its threads.
+            return Ok(Vec::new());
+        }
+        let kernel = self.subject.kernel()?;
+        let mut text = alloc::string::String::new();
+        for (id, node) in kernel.tree().nodes() {
+            if node.parent == process.id() && id != process.id() {
+                text += &alloc::format!("{} ", id.raw());
+            }
+        }
+        Ok(text.into_bytes())
+    }
+
     fn comm(&self) -> Result<Vec<u8>, Errno> {
         let mut name = status::name(&*self.subject.task()?);
         name.push(b'\n');
@@ -290,27 +346,18 @@ impl<M: UserMachine> TextSource for Fact<M> {
             b"maps" => space().map_or(Vec::new(), |space| memory::maps(&space)),
             b"smaps" => space().map_or(Vec::new(), |space| memory::smaps(&space)),
             b"smaps_rollup" => space().ok_or(Errno::SRCH)?.smaps_rollup().to_bytes(),
-            b"oom_score" => b"666\n".to_vec(),
-            b"oom_adj" | b"oom_score_adj" => b"0\n".to_vec(),
+            b"children" => self.children()?,
+            b"ksm_merging_pages" => b"0\n".to_vec(),
+            b"ksm_stat" => NO_KSM.to_vec(),
             b"loginuid" => b"4294967295".to_vec(),
             b"sessionid" => b"4294967295".to_vec(),
             b"wchan" => b"0".to_vec(),
             b"personality" => alloc::format!("{:08x}\n", self.subject.process()?.personality()).into_bytes(),
-            _ => Vec::new(),
+            name => return knobs::read(&self.subject, name).unwrap_or(Ok(Vec::new())),
         })
     }
 
-    fn write(&self, text: &[u8]) -> Result<(), Errno> {
-        match self.name {
-            b"comm" => {
-                let name = text.strip_suffix(b"\n").unwrap_or(text);
-                self.subject.task()?.set_name(&name[..name.len().min(15)]);
-                Ok(())
-            }
-            // Accepted, as the machine's choice of a victim does not look at it.
-            b"oom_adj" | b"oom_score_adj" | b"loginuid" => Ok(()),
-            b"clear_refs" => memory::clear_refs(&self.subject, text),
-            _ => Err(Errno::IO),
-        }
+    fn write(&self, text: &[u8], by: Caller) -> Result<(), Errno> {
+        knobs::write(&self.subject, self.name, text, by)
     }
 }

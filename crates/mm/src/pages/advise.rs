@@ -27,7 +27,8 @@ pub(crate) fn free_lazily<'s, P: Mmu>(space: &'s Space<P>, range: VpnRange, gath
             };
             let (old, new) = leaf.update(page, |entry| entry.without(PteFlags::ACCESSED | PteFlags::DIRTY));
             if old != new && old.is_present() {
-                gather.demoted(VpnRange::new(page, page + 1));
+                // A processor that remembers it would not set the bit again.
+                gather.removed(VpnRange::new(page, page + 1));
             }
             space
                 .env()
@@ -52,10 +53,37 @@ pub(crate) fn cool<'s, P: Mmu>(space: &'s Space<P>, range: VpnRange, gather: &mu
             };
             let (old, new) = leaf.update(page, |entry| entry.without(PteFlags::ACCESSED));
             if old != new && old.is_present() {
-                gather.demoted(VpnRange::new(page, page + 1));
+                // A processor that remembers it would not set the bit again.
+                gather.removed(VpnRange::new(page, page + 1));
             }
             let record = space.env().phys().record(frame);
             record.clear(FrameFlags::REFERENCED | FrameFlags::ACTIVE);
+        }
+        ControlFlow::<()>::Continue(())
+    });
+}
+
+/// Forgets that `range` was used, and by whom else the frames were
+/// (`/proc/PID/clear_refs`); where they stand among others stays.
+///
+/// # Linux source concept
+/// `clear_refs_pte_range()`.
+pub(crate) fn forget_references<'s, P: Mmu>(
+    space: &'s Space<P>,
+    range: VpnRange,
+    gather: &mut Gather<'s, P>,
+) {
+    let _ = space.tables().for_each_leaf(range, Missing::Skip, |leaf, part| {
+        for page in part.iter() {
+            let Some((frame, _)) = slot::counted(space.env(), leaf.get(page)) else {
+                continue;
+            };
+            let (old, new) = leaf.update(page, |entry| entry.without(PteFlags::ACCESSED));
+            if old != new && old.is_present() {
+                // A processor that remembers it would not set the bit again.
+                gather.removed(VpnRange::new(page, page + 1));
+            }
+            space.env().phys().record(frame).clear(FrameFlags::REFERENCED);
         }
         ControlFlow::<()>::Continue(())
     });

@@ -12,6 +12,7 @@ pub(crate) mod slot;
 mod work;
 mod zap;
 
+pub(crate) use advise::forget_references;
 pub use populate::{Populate, PopulateError};
 pub(crate) use protect::clean;
 pub use residency::{PageView, Residency};

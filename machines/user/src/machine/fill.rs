@@ -3,7 +3,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use foliant_arch::x86_64::{Control, Pte, PteFlags, X86_64};
-use foliant_arch::{Access, AccessKind, EntryMemory, ErrorCode, Fault, Format, Level, Translation, walk};
+use foliant_arch::{
+    Access, AccessKind, EntryMemory, ErrorCode, Fault, Format, Level, Translation, peek, walk,
+};
 use foliant_platform::Platform;
 use foliant_units::{Pfn, PhysAddr, VirtAddr, Vpn, VpnRange};
 
@@ -115,10 +117,11 @@ impl User {
 
     /// Whether the tables still show all of a run, in whatever way.
     pub(crate) fn still_backed(&self, root: PhysAddr, run: &Run) -> bool {
-        let access = Access::user(AccessKind::Read);
         run.pages.iter().all(|page| {
-            walk::<X86_64>(self, root, page.base(), access, &Control::default())
-                .is_ok_and(|found| found.frame_of(page) == run.frame + (page - run.pages.start))
+            // Looking leaves no trace: the guest did not use the page.
+            peek::<X86_64>(self, root, page.base(), &Control::default()).is_some_and(|found| {
+                found.rights.user && found.frame_of(page) == run.frame + (page - run.pages.start)
+            })
         })
     }
 }

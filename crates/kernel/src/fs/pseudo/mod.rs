@@ -40,6 +40,25 @@ impl Place {
         }
     }
 
+    /// Whether `caller` may read (4) and write (2) the file.
+    ///
+    /// # Errors
+    /// `ACCES`.
+    pub fn permit(&self, caller: super::Caller, wanted: u32) -> Result<(), foliant_units::Errno> {
+        let class = if caller.user == self.owner.0 {
+            6
+        } else if caller.group == self.owner.1 {
+            3
+        } else {
+            0
+        };
+        if caller.overrides || wanted & !(self.mode >> class) == 0 {
+            Ok(())
+        } else {
+            Err(foliant_units::Errno::ACCES)
+        }
+    }
+
     /// A number that stays the same for the same path.
     pub fn number(&self) -> u64 {
         // FNV-1a: good enough for numbers that only have to differ.

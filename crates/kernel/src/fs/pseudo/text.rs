@@ -13,7 +13,7 @@ use foliant_units::Errno;
 
 use super::Place;
 use crate::fs::{
-    Access, File, FileRef, FileStat, FileType, Node, NodeRef, OpenHow, Positioning, Sink, Source,
+    Access, Caller, File, FileRef, FileStat, FileType, Node, NodeRef, OpenHow, Positioning, Sink, Source,
     pseudo_statfs,
 };
 
@@ -25,11 +25,11 @@ pub trait TextSource: Send + Sync {
     /// `SRCH` if what it tells about is gone.
     fn read(&self) -> Result<Vec<u8>, Errno>;
 
-    /// What a write of `text` does.
+    /// What a write of `text` does to a file that `by` has opened.
     ///
     /// # Errors
     /// `INVAL` for a text without meaning, `IO` by default.
-    fn write(&self, _text: &[u8]) -> Result<(), Errno> {
+    fn write(&self, _text: &[u8], _by: Caller) -> Result<(), Errno> {
         Err(Errno::IO)
     }
 }
@@ -80,13 +80,7 @@ impl<M: Mmu> Node<M> for PseudoText {
             return Err(Errno::NOTDIR);
         }
         let wanted = u32::from(how.flags.readable()) * 4 + u32::from(how.flags.writable()) * 2;
-        Node::<M>::access(
-            self,
-            Access {
-                mode: wanted,
-                effective: true,
-            },
-        )?;
+        self.place.permit(how.caller, wanted)?;
         let node = self.me.upgrade().ok_or(Errno::NOENT)?;
         // What is gone already cannot be opened.
         let text = if how.flags.readable() {
@@ -96,6 +90,7 @@ impl<M: Mmu> Node<M> for PseudoText {
         };
         Ok(Arc::new(TextFile {
             node,
+            opener: how.caller,
             text: Mutex::new(text),
         }))
     }
@@ -119,6 +114,7 @@ impl<M: Mmu> Node<M> for PseudoText {
 /// A text that is open: made anew whenever it is read from the start.
 struct TextFile {
     node: Arc<PseudoText>,
+    opener: Caller,
     text: Mutex<Vec<u8>>,
 }
 
@@ -148,7 +144,7 @@ impl<M: Mmu> File<M> for TextFile {
     fn write(&self, offset: u64, from: &mut dyn Source, _: OpenFlags) -> Result<(usize, u64), Errno> {
         let mut text = vec![0; from.left().min(4096)];
         let count = from.take(&mut text)?;
-        self.node.source.write(&text[..count])?;
+        self.node.source.write(&text[..count], self.opener)?;
         Ok((count, offset + count as u64))
     }
 
