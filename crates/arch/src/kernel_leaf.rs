@@ -83,6 +83,9 @@ impl KernelProt {
 
 /// A format that a kernel maps its own memory with.
 pub trait KernelFormat: Format {
+    /// Bits of the largest physical address that an entry has room for.
+    const PHYSICAL_BITS: u32 = 52;
+
     /// The entry of `level` that maps `frame`, and those after it if the level
     /// is above the leaf level, for the kernel alone. It is accessed and, if
     /// writable, dirty from the start, so that a walk has nothing to note.

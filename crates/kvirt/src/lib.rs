@@ -4,3 +4,10 @@
 #![deny(unsafe_code)]
 
 extern crate alloc;
+
+mod caller;
+mod mapping;
+mod mutant;
+pub mod vmalloc;
+
+pub use caller::Caller;

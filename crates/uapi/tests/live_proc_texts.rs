@@ -5,7 +5,7 @@
 
 use foliant_uapi::text::{
     Buddyinfo, Counters, Meminfo, Pagetypeinfo, ParseError, PidStat, SmapsRollup, Statm, Status, Text,
-    Zoneinfo, parse_maps, parse_smaps,
+    Vmallocinfo, Zoneinfo, parse_maps, parse_smaps,
 };
 
 /// Processes looked at: enough to see every kind of mapping.
@@ -111,6 +111,9 @@ fn texts_of_the_machine() {
     of_the_machine("/proc/pagetypeinfo", |text| {
         Pagetypeinfo::parse(text).map(|info| info.to_bytes())
     });
+    of_the_machine("/proc/vmallocinfo", |text| {
+        Vmallocinfo::parse(text).map(|info| info.to_bytes())
+    });
 }
 
 /// Each text of the live kernel with bytes overwritten, removed and doubled:
@@ -136,6 +139,7 @@ fn spoilt_texts_are_refused_or_read_but_never_panic() {
         "/proc/zoneinfo",
         "/proc/buddyinfo",
         "/proc/pagetypeinfo",
+        "/proc/vmallocinfo",
     ];
     for file in files {
         let Ok(text) = std::fs::read(file) else { continue };
@@ -165,6 +169,7 @@ fn spoilt_texts_are_refused_or_read_but_never_panic() {
                 Zoneinfo::parse(&spoilt),
                 Buddyinfo::parse(&spoilt),
                 Pagetypeinfo::parse(&spoilt),
+                Vmallocinfo::parse(&spoilt),
             );
         }
     }

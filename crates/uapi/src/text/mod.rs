@@ -20,6 +20,7 @@ mod statm;
 mod status;
 mod status_value;
 mod vm_flags;
+mod vmallocinfo;
 mod vmstat;
 mod write;
 mod zoneinfo;
@@ -39,6 +40,7 @@ pub use status_value::{
     AddressMask, Capabilities, Groups, Ids, Kib, NamespaceIds, SignalQueue, TaskState, Umask,
 };
 pub use vm_flags::VmFlagNames;
+pub use vmallocinfo::{VmallocArea, VmallocMarks, VmallocUse, Vmallocinfo};
 pub use vmstat::vmstat_of_zeroes;
 pub use write::Text;
 pub use zoneinfo::{Pageset, Zoneinfo, ZoneinfoPopulated, ZoneinfoZone};

@@ -1,0 +1,90 @@
+//! Faults in the vmalloc space.
+
+use core::fmt;
+
+use foliant_arch::{Entry, ErrorCode, KernelFormat, PageFault};
+use foliant_paging::{PageTables, TopSync};
+use foliant_platform::Mmu;
+use foliant_units::VirtAddr;
+
+use super::area::{AreaInfo, AreaState};
+use super::vmalloc::Vmalloc;
+
+/// An access of the kernel that nothing can make right.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BadAccess {
+    /// The address.
+    pub at: VirtAddr,
+    /// What was tried.
+    pub code: ErrorCode,
+    /// The area that it concerns, if there is or was one.
+    pub area: Option<AreaInfo>,
+}
+
+impl<P: Mmu, F: KernelFormat> Vmalloc<P, F> {
+    /// Resolves a fault of the kernel at an address of this space, taken in the
+    /// space that `running` are the tables of: if that space has not seen the
+    /// top entry yet, it gets it, and the access is tried again.
+    ///
+    /// # Errors
+    /// The access is wrong; its description names the area.
+    ///
+    /// # Linux source concept
+    /// `vmalloc_fault()`, `bad_area()`.
+    pub fn fault(&self, fault: PageFault, running: &PageTables<P, F>) -> Result<(), BadAccess> {
+        let page = fault.at.page();
+        let missing = !fault.code.contains(ErrorCode::PROTECTION);
+        if missing && !fault.code.contains(ErrorCode::USER) && self.space.range().contains(page) {
+            match running.sync_top(&self.tables, page) {
+                TopSync::Copied => return Ok(()),
+                // Somebody else copied it between the access and now.
+                TopSync::Same if self.tables.get(page).is_present() => return Ok(()),
+                TopSync::Same | TopSync::Missing => {}
+            }
+        }
+        Err(self.blame(fault))
+    }
+
+    /// Describes an access that is wrong.
+    pub fn blame(&self, fault: PageFault) -> BadAccess {
+        BadAccess {
+            at: fault.at,
+            code: fault.code,
+            area: self.find_area(fault.at),
+        }
+    }
+}
+
+impl fmt::Display for BadAccess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.code.contains(ErrorCode::WRITE) {
+            "write"
+        } else if self.code.contains(ErrorCode::FETCH) {
+            "instruction fetch"
+        } else {
+            "read"
+        };
+        let mode = if self.code.contains(ErrorCode::USER) {
+            "user"
+        } else {
+            "kernel"
+        };
+        write!(f, "bad {mode} {kind} at {:#018x}: ", self.at.raw())?;
+        match &self.area {
+            None => f.write_str("no area is there"),
+            Some(area) => match area.state {
+                AreaState::Unpurged | AreaState::Gone => write!(f, "use after free of {area}"),
+                AreaState::InUse if area.is_guard(self.at) => {
+                    let past = self.at - area.usable().end;
+                    write!(f, "guard page, {past} bytes past the end of {area}")
+                }
+                AreaState::InUse if self.code.contains(ErrorCode::PROTECTION) => {
+                    write!(f, "not permitted in {area}")
+                }
+                AreaState::InUse => write!(f, "nothing is mapped there in {area}"),
+            },
+        }
+    }
+}
+
+impl core::error::Error for BadAccess {}
