@@ -4,10 +4,13 @@
 #![deny(unsafe_code)]
 
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 mod caller;
 mod mapping;
 mod mutant;
+pub mod slab;
 pub mod vmalloc;
 
 pub use caller::Caller;

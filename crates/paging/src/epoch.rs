@@ -18,7 +18,7 @@ struct Counters([AtomicU32; 3]);
 
 /// The clock of one space's tables.
 #[derive(Debug)]
-pub(crate) struct Epoch {
+pub struct Epoch {
     now: AtomicUsize,
     counters: Box<[Counters]>,
 }
@@ -26,11 +26,11 @@ pub(crate) struct Epoch {
 /// While it lives, nothing that its holder can find in the tables is freed.
 #[derive(Debug)]
 #[must_use = "tables may be freed as soon as the pin is dropped"]
-pub(crate) struct Pin<'e>(&'e AtomicU32);
+pub struct Pin<'e>(&'e AtomicU32);
 
 impl Epoch {
     /// A clock for descents on `cpus` CPUs.
-    pub(crate) fn new(cpus: usize) -> Self {
+    pub fn new(cpus: usize) -> Self {
         let slots = cpus.clamp(1, 64).next_power_of_two();
         let counters = (0..slots).map(|_| Counters::default()).collect();
         Self {
@@ -41,7 +41,7 @@ impl Epoch {
 
     /// Begins a descent. `cpu` spreads the counters; any number is right.
     #[inline]
-    pub(crate) fn pin(&self, cpu: usize) -> Pin<'_> {
+    pub fn pin(&self, cpu: usize) -> Pin<'_> {
         let counters = &self.counters[cpu & (self.counters.len() - 1)];
         loop {
             let now = self.now.load(Ordering::Acquire);
@@ -58,12 +58,12 @@ impl Epoch {
 
     /// What the clock shows, for something unlinked just before. A
     /// read-modify-write, because a plain load may be late.
-    pub(crate) fn stamp(&self) -> usize {
+    pub fn stamp(&self) -> usize {
         self.now.fetch_add(0, Ordering::SeqCst)
     }
 
     /// Moves the clock if it may move; returns what it shows now.
-    pub(crate) fn advance(&self) -> usize {
+    pub fn advance(&self) -> usize {
         let now = self.now.load(Ordering::SeqCst);
         full_fence();
         let before = now.wrapping_add(2) % 3;
@@ -81,7 +81,7 @@ impl Epoch {
     }
 
     /// Whether nobody can see any more what was stamped `stamp`.
-    pub(crate) fn is_over(stamp: usize, now: usize) -> bool {
+    pub fn is_over(stamp: usize, now: usize) -> bool {
         let early = if seeded(Mutant::FreeEarly) { 1 } else { 0 };
         now >= stamp + 2 - early || seeded(Mutant::FreeAtOnce)
     }

@@ -58,6 +58,7 @@ use foliant_arch::x86_64::X86_64;
 
 pub use audit::Violation;
 pub use descend::Missing;
+pub use epoch::{Epoch, Pin};
 pub use exclusive::ExclusiveTables;
 pub use gather::GatherOf;
 pub use leaf::TableGuard;

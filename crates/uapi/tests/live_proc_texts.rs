@@ -4,8 +4,8 @@
 //! compared, but what they have must come back to equal bytes.
 
 use foliant_uapi::text::{
-    Buddyinfo, Counters, Meminfo, Pagetypeinfo, ParseError, PidStat, SmapsRollup, Statm, Status, Text,
-    Vmallocinfo, Zoneinfo, parse_maps, parse_smaps,
+    Buddyinfo, Counters, Meminfo, Pagetypeinfo, ParseError, PidStat, Slabinfo, SmapsRollup, Statm, Status,
+    Text, Vmallocinfo, Zoneinfo, parse_maps, parse_smaps,
 };
 
 /// Processes looked at: enough to see every kind of mapping.
@@ -92,6 +92,13 @@ fn stat_and_statm_of_every_process() {
     for (path, text) in of_every_process("statm") {
         same(&path, &text, Statm::parse(&text).map(|statm| statm.to_bytes()));
     }
+}
+
+#[test]
+fn slabinfo() {
+    of_the_machine("/proc/slabinfo", |text| {
+        Slabinfo::parse(text).map(|slabinfo| slabinfo.to_bytes())
+    });
 }
 
 #[test]

@@ -1,0 +1,198 @@
+//! The objects that one CPU has at hand, and the guard in front of them.
+
+use core::ptr::NonNull;
+
+use foliant_platform::Platform;
+use foliant_platform::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering, fence};
+
+use super::batch::{BATCH, Batch};
+use super::mutant::{Mutant, is_on, ordering};
+use super::object::Object;
+
+/// Objects that a CPU can have at hand.
+pub(crate) const SLOTS: usize = 2 * BATCH;
+
+/// What one CPU has of one cache: a stack, so that what was used last is used
+/// next. Written under the guard; all accesses are atomic, so a broken rule
+/// gives wrong answers, which audits find, and no undefined behaviour.
+///
+/// # Linux source concept
+/// `struct slub_percpu_sheaves`.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub(crate) struct CpuArea {
+    /// Whether someone is using what is this CPU's.
+    busy: AtomicBool,
+    /// Whether someone else needs the objects.
+    drain_wanted: AtomicBool,
+    len: AtomicU32,
+    slots: [AtomicPtr<u8>; SLOTS],
+}
+
+impl Default for CpuArea {
+    fn default() -> Self {
+        Self {
+            busy: AtomicBool::new(false),
+            drain_wanted: AtomicBool::new(false),
+            len: AtomicU32::new(0),
+            slots: core::array::from_fn(|_| AtomicPtr::new(core::ptr::null_mut())),
+        }
+    }
+}
+
+impl CpuArea {
+    /// Sets the busy flag if it is clear.
+    ///
+    /// With a CPU to itself, this thread competes only with interrupt handlers
+    /// on the same CPU, which end before it goes on: a plain flag will do, and
+    /// costs a quarter of an exchange.
+    #[inline]
+    pub(crate) fn try_enter<P: Platform>(&self) -> bool {
+        if P::CPU_IS_EXCLUSIVE {
+            if self.busy.load(Ordering::Relaxed) {
+                return false;
+            }
+            self.busy.store(true, Ordering::Relaxed);
+            // Acquire only matters to the compiler here: the same CPU wrote.
+            fence(Ordering::Acquire);
+            true
+        } else {
+            if is_on(Mutant::EnterInTwoSteps) {
+                let entered = !self.busy.load(Ordering::Acquire);
+                self.busy.store(true, Ordering::Relaxed);
+                return entered;
+            }
+            // Acquire: see what the last one to leave did.
+            self.busy
+                .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
+                .is_ok()
+        }
+    }
+
+    /// Clears the busy flag.
+    #[inline]
+    pub(crate) fn leave(&self) {
+        self.busy
+            .store(false, ordering(Mutant::LeaveRelaxed, Ordering::Release));
+    }
+
+    /// Asks the CPU to give its objects back when it next frees one.
+    pub(crate) fn want_drain(&self) {
+        self.drain_wanted.store(true, Ordering::Release);
+    }
+
+    /// Whether someone asked; asks once. What comes after sees what they did.
+    #[inline]
+    pub(crate) fn take_drain_request(&self) -> bool {
+        self.drain_wanted.load(Ordering::Relaxed)
+            && if is_on(Mutant::DrainThenClear) {
+                true
+            } else {
+                self.drain_wanted.swap(false, Ordering::Acquire)
+            }
+    }
+
+    /// The end of a drain.
+    pub(crate) fn drained(&self) {
+        if is_on(Mutant::DrainThenClear) {
+            self.drain_wanted.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// How many objects there are.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.len.load(Ordering::Relaxed) as usize
+    }
+
+    /// Takes the object that was freed last.
+    #[inline]
+    pub(crate) fn pop(&self) -> Option<Object> {
+        let len = self.len.load(Ordering::Relaxed).wrapping_sub(1);
+        let slot = self.slots.get(len as usize)?;
+        self.len.store(len, Ordering::Relaxed);
+        NonNull::new(slot.load(Ordering::Relaxed)).map(Object)
+    }
+
+    /// Adds an object if fewer than `limit` are there.
+    #[inline]
+    pub(crate) fn push(&self, object: Object, limit: u32) -> bool {
+        let len = self.len.load(Ordering::Relaxed);
+        if len >= limit {
+            return false;
+        }
+        let Some(slot) = self.slots.get(len as usize) else {
+            return false;
+        };
+        slot.store(object.0.as_ptr(), Ordering::Relaxed);
+        self.len.store(len + 1, Ordering::Relaxed);
+        true
+    }
+
+    /// Moves up to `count` objects that have lain longest into a batch.
+    pub(crate) fn take_oldest(&self, count: usize, into: &mut Batch) {
+        let len = self.len().min(SLOTS);
+        let count = count.min(len).min(into.room());
+        for slot in &self.slots[..count] {
+            if let Some(at) = NonNull::new(slot.load(Ordering::Relaxed)) {
+                into.push(Object(at));
+            }
+        }
+        for at in count..len {
+            let later = self.slots[at].load(Ordering::Relaxed);
+            self.slots[at - count].store(later, Ordering::Relaxed);
+        }
+        self.len.store((len - count) as u32, Ordering::Relaxed);
+    }
+
+    /// The objects, for audits.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Object> {
+        let here = &self.slots[..self.len().min(SLOTS)];
+        here.iter()
+            .filter_map(|slot| NonNull::new(slot.load(Ordering::Relaxed)).map(Object))
+    }
+}
+
+/// The right to use what is one CPU's.
+#[must_use = "the CPU is left as soon as the guard is dropped"]
+pub(crate) struct CpuGuard<'a, P: Platform> {
+    pub(crate) area: &'a CpuArea,
+    platform: &'a P,
+}
+
+impl<'a, P: Platform> CpuGuard<'a, P> {
+    /// Enters the calling CPU's area; `None` if it is in use, by an interrupted
+    /// piece of code or by another thread on the same CPU.
+    #[inline]
+    pub(crate) fn enter(platform: &'a P, area_of: impl FnOnce(usize) -> &'a CpuArea) -> Option<Self> {
+        platform.preempt_off();
+        let area = area_of(platform.cpu().index());
+        if area.try_enter::<P>() {
+            return Some(Self { area, platform });
+        }
+        platform.preempt_on();
+        None
+    }
+
+    /// Enters another CPU's area. Only where CPUs are guarded by an exchange;
+    /// elsewhere the CPU itself has to be asked ([`CpuArea::want_drain`]).
+    pub(crate) fn enter_other(platform: &'a P, area: &'a CpuArea) -> Option<Self> {
+        if P::CPU_IS_EXCLUSIVE {
+            return None;
+        }
+        platform.preempt_off();
+        if area.try_enter::<P>() {
+            return Some(Self { area, platform });
+        }
+        platform.preempt_on();
+        None
+    }
+}
+
+impl<P: Platform> Drop for CpuGuard<'_, P> {
+    #[inline]
+    fn drop(&mut self) {
+        self.area.leave();
+        self.platform.preempt_on();
+    }
+}

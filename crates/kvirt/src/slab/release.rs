@@ -1,0 +1,258 @@
+//! Objects on their way back to their slabs, and slabs to the frame allocator.
+
+use core::panic::Location;
+
+use foliant_phys::FrameFlags;
+use foliant_platform::Platform;
+use foliant_platform::sync::atomic::Ordering;
+
+use super::batch::Batch;
+use super::cache::Cache;
+use super::cpu::CpuGuard;
+use super::object::Object;
+use super::page::{Frames, Page, Place, Tag};
+use super::report::{Problem, Report};
+use super::spec::Typesafe;
+
+impl<P: Platform> Cache<P> {
+    /// Frees an object when the CPU's area is full or in use: its oldest
+    /// objects make room, for other CPUs first, then back into their slabs.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn free_slowly(&self, object: Object, caller: &'static Location<'static>) {
+        if !self.shape.debug.is_empty() {
+            return self.free_checked(object, caller);
+        }
+        let mut batch = Batch::new();
+        if let Some(guard) = self.enter() {
+            guard.area.take_oldest(self.limits.batch, &mut batch);
+            let fits = guard.area.push(object, self.limits.at_hand);
+            debug_assert!(fits, "a batch was taken out of the area");
+        } else {
+            batch.push(object);
+        }
+        self.masked(|| self.part.depot().put(&mut batch, self.limits.depot));
+        self.flush(&batch);
+    }
+
+    /// Puts objects back into their slabs.
+    ///
+    /// The shard of a slab is read without its lock, and again with it: if the
+    /// slab changed hands in between, its objects have another turn.
+    pub(crate) fn flush(&self, batch: &Batch) {
+        let objects = batch.as_slice();
+        let mut waiting = u32::MAX.checked_shr(32 - objects.len() as u32).unwrap_or(0);
+        while waiting != 0 {
+            let first = waiting.trailing_zeros() as usize;
+            let page = match self.locate(objects[first]) {
+                Ok((page, _)) => page,
+                Err(problem) => {
+                    waiting &= waiting - 1;
+                    self.complain(objects[first], problem);
+                    continue;
+                }
+            };
+            let shard = Place::of(page.record).shard;
+            let (done, twice, fat) = self.masked(|| self.put_into(shard, objects, waiting));
+            waiting &= !done;
+            if let Some(object) = twice {
+                self.complain(object, Problem::DoubleFree);
+            }
+            if fat {
+                self.trim(shard, true);
+            }
+        }
+    }
+
+    /// Puts those of the `waiting` objects that are of a shard: which these
+    /// were, one that was free already, and whether the shard should shrink.
+    fn put_into(&self, own: u32, objects: &[Object], waiting: u32) -> (u32, Option<Object>, bool) {
+        let ground = self.ground();
+        let (mut done, mut twice) = (0, None);
+        let mut locked = self.part.shards()[own as usize % self.part.shards().len()].lock();
+        let mut left = waiting;
+        while left != 0 {
+            let at = left.trailing_zeros();
+            left &= left - 1;
+            let object = objects[at as usize];
+            let Ok((page, index)) = self.locate(object) else {
+                continue;
+            };
+            if !locked.owns(page, own) {
+                continue;
+            }
+            done |= 1 << at;
+            if !locked.put(ground, page, index) {
+                twice = Some(object);
+            }
+        }
+        (done, twice, locked.is_fat())
+    }
+
+    /// The slab of an object and its number there; or why it is none of ours.
+    #[inline]
+    pub(crate) fn locate(&self, object: Object) -> Result<(Page<'_>, u32), Problem> {
+        let pfn = self.map.frame_of(object.0);
+        let record = self.phys.find(pfn).ok_or(Problem::NotAnObject)?;
+        if Tag::of(record) != Some(self.tag) {
+            return Err(Problem::WrongCache(None));
+        }
+        let head = pfn.align_down(self.shape.order.frames());
+        let page = self.ground().page(head);
+        let offset = object
+            .0
+            .as_ptr()
+            .addr()
+            .wrapping_sub(page.start().as_ptr().addr());
+        let index = self.shape.index_of(offset).ok_or(Problem::NotAnObject)?;
+        Ok((page, index))
+    }
+
+    #[cold]
+    pub(crate) fn complain(&self, object: Object, problem: Problem) {
+        self.violations.note(Report {
+            cache: self.name,
+            object: object.0.as_ptr().addr(),
+            problem,
+            allocated: None,
+            freed: None,
+        });
+    }
+
+    /// Gives back the frames of a shard's empty slabs, all or all but a few.
+    pub(crate) fn trim(&self, shard: u32, keep_some: bool) -> u64 {
+        let ground = self.ground();
+        let shard = &self.part.shards()[shard as usize % self.part.shards().len()];
+        match &self.typesafe {
+            Typesafe::No => {
+                let mut chain = self.masked(|| shard.trim(ground, keep_some));
+                let slabs = chain.len() as u64;
+                while let Some(page) = chain.pop(ground) {
+                    self.release(page);
+                }
+                slabs
+            }
+            Typesafe::Rcu(grace) => {
+                let unlist = || shard.trim(ground, keep_some);
+                let slabs = self.masked(|| self.limbo.retire(ground, grace.as_ref(), unlist));
+                self.release_after_grace();
+                slabs as u64
+            }
+        }
+    }
+
+    /// Gives back the frames in limbo whose grace period is over.
+    pub(crate) fn release_after_grace(&self) {
+        if let Typesafe::Rcu(grace) = &self.typesafe {
+            let ground = self.ground();
+            let all = self.masked(|| self.limbo.take());
+            let (mut over, rest) = self.limbo.sort(all, ground, grace.as_ref());
+            self.masked(|| self.limbo.put_back(rest, ground));
+            while let Some(page) = over.pop(ground) {
+                self.release(page);
+            }
+        }
+    }
+
+    /// Gives the frames of a slab back to the frame allocator.
+    fn release(&self, page: Page<'_>) {
+        let pfn = page.pfn;
+        page.end();
+        for at in 0..self.shape.order.frames() {
+            let record = self.phys.record(pfn + at);
+            record.clear(FrameFlags::SLAB);
+            record.mapping.store(0, Ordering::Relaxed);
+        }
+        drop(self.phys.adopt(pfn));
+    }
+
+    /// Puts a CPU's objects back into their slabs.
+    #[cold]
+    pub(crate) fn drain(&self, guard: &CpuGuard<'_, P>) {
+        while guard.area.len() > 0 {
+            let mut batch = Batch::new();
+            guard.area.take_oldest(usize::MAX, &mut batch);
+            self.flush(&batch);
+        }
+        guard.area.drained();
+    }
+
+    /// Puts the objects of all CPUs and of the depot back into their slabs: at
+    /// once those of this CPU, and of others where the platform allows it;
+    /// elsewhere each CPU does it when it next frees an object.
+    pub(crate) fn drain_everywhere(&self) {
+        self.drain_here();
+        let here = self.platform.cpu().index();
+        for cpu in (0..self.part.cpus()).filter(|&cpu| cpu != here) {
+            let area = self.part.area(cpu);
+            match CpuGuard::enter_other(&self.platform, area) {
+                Some(guard) => self.drain(&guard),
+                None if area.len() > 0 => area.want_drain(),
+                None => {}
+            }
+        }
+        loop {
+            let mut batch = Batch::new();
+            self.masked(|| self.part.depot().take(usize::MAX, &mut batch));
+            if batch.len() == 0 {
+                break;
+            }
+            self.flush(&batch);
+        }
+    }
+
+    /// Puts this CPU's objects back into their slabs: for an idle loop, or for
+    /// whoever brings another CPU's request.
+    pub fn drain_here(&self) {
+        if let Some(guard) = self.enter() {
+            self.drain(&guard);
+        }
+    }
+
+    /// Gives back all frames that hold no object in use; returns how many.
+    /// Those of other CPUs' objects follow when these next free one.
+    ///
+    /// # Linux source concept
+    /// `kmem_cache_shrink()`.
+    pub fn shrink(&self) -> u64 {
+        self.drain_everywhere();
+        let shards = 0..self.part.shards().len() as u32;
+        let slabs: u64 = shards.map(|shard| self.trim(shard, false)).sum();
+        self.release_after_grace();
+        slabs * self.shape.order.frames()
+    }
+}
+
+impl<P: Platform> Drop for Cache<P> {
+    fn drop(&mut self) {
+        for cpu in 0..self.part.cpus() {
+            loop {
+                let mut batch = Batch::new();
+                self.part.area(cpu).take_oldest(usize::MAX, &mut batch);
+                if batch.len() == 0 {
+                    break;
+                }
+                self.flush(&batch);
+            }
+        }
+        self.shrink();
+        // Whoever drops the cache says that there are no readers any more.
+        let ground = self.ground();
+        let mut rest = self.limbo.take();
+        while let Some(page) = rest.pop(ground) {
+            self.release(page);
+        }
+        let left = self.tally();
+        if left.slabs > 0 {
+            self.violations.note(Report {
+                cache: self.name,
+                object: 0,
+                problem: Problem::StillInUse {
+                    objects: left.in_use as usize,
+                },
+                allocated: None,
+                freed: None,
+            });
+        }
+    }
+}
