@@ -11,5 +11,6 @@ mod files;
 mod harness;
 mod interpreters;
 mod memory;
+mod misbehaviour;
 mod own;
 mod shells;

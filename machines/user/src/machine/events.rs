@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex};
 
+use foliant_kernel::pid::Pid;
 use foliant_kernel::{OomReport, ProgramEvent};
 
 use crate::host::HostError;
@@ -14,6 +15,9 @@ pub enum MachineEvent {
     Program(ProgramEvent),
     /// A process is killed for want of frames.
     OutOfMemory(OomReport),
+    /// Guest code jumped into the machine's own pages or posed as them; its
+    /// process, with this number, is killed.
+    Misbehaved(Pid),
     /// The host failed the machine; its programs are gone.
     Failed(HostError),
 }

@@ -9,6 +9,7 @@ use foliant_units::{Errno, VirtAddr};
 
 use super::User;
 use super::cpu::{Cpu, Form};
+use super::events::MachineEvent;
 use super::guard::blocks_all_signals;
 use super::lane::{Errand, Lane, State};
 use super::space::{SpaceState, kick};
@@ -437,6 +438,9 @@ impl User {
     /// A guest that tried to pass for its stub: its process ends. Nothing else
     /// may be done with the thread, which the reaper reports.
     fn misbehaved(&self, lane: &Arc<Lane>) {
+        if let Some(task) = lane.task() {
+            self.tell(MachineEvent::Misbehaved(task.process().id()));
+        }
         if lane.depart() {
             self.pool().expect();
         }

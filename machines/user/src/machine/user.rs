@@ -147,7 +147,12 @@ impl User {
 
     pub(super) fn fail(&self, error: HostError) {
         self.close();
-        self.0.events.post(MachineEvent::Failed(error));
+        self.tell(MachineEvent::Failed(error));
+    }
+
+    /// Tells whoever runs the machine.
+    pub(super) fn tell(&self, event: MachineEvent) {
+        self.0.events.post(event);
     }
 
     pub(super) fn stubs(&self) -> &Stubs {

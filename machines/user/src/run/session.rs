@@ -192,6 +192,10 @@ impl Session {
                         report.pid.raw()
                     );
                 }
+                MachineEvent::Misbehaved(pid) => eprintln!(
+                    "foliant: process {} entered pages of the machine itself and is killed",
+                    pid.raw()
+                ),
                 MachineEvent::Failed(error) => return Outcome::Failed(error),
             }
         }

@@ -1,0 +1,69 @@
+//! Programs that harm themselves harm nothing else: Foliant lives, says what
+//! happened, and no process is left behind.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use crate::harness::build_c;
+
+fn program() -> Option<PathBuf> {
+    static BUILT: OnceLock<Option<PathBuf>> = OnceLock::new();
+    BUILT.get_or_init(|| build_c("misbehave", &[])).clone()
+}
+
+/// Status and standard error of a run on a machine of `ram`.
+fn run(ram: &str, words: &[&str]) -> Option<(Option<i32>, String)> {
+    let program = program()?;
+    let output = Command::new(env!("CARGO_BIN_EXE_foliant"))
+        .args(["run", "--audit", "--report", "none", "--ram", ram, "--"])
+        .arg(program)
+        .args(words)
+        .output()
+        .expect("foliant");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!said.contains("panicked"), "{said}");
+    Some((output.status.code(), said))
+}
+
+#[test]
+fn who_unmaps_its_stack_dies_of_it() {
+    let Some((status, said)) = run("64M", &["stack"]) else {
+        return;
+    };
+    assert_eq!(status, Some(139), "{said}");
+}
+
+#[test]
+fn who_takes_all_memory_is_killed_with_a_line() {
+    for ram in ["8M", "32M"] {
+        let Some((status, said)) = run(ram, &["memory"]) else {
+            return;
+        };
+        assert_eq!(status, Some(137), "{said}");
+        assert!(
+            said.contains("out of memory: process") && said.contains("is killed"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn forks_without_end_end_with_the_memory() {
+    let Some((status, said)) = run("24M", &["fork"]) else {
+        return;
+    };
+    assert_eq!(status, Some(137), "{said}");
+    assert!(said.contains("out of memory"), "{said}");
+}
+
+/// Where the machine keeps its own pages, guest code does not live.
+#[test]
+fn who_jumps_into_the_stub_is_killed() {
+    for at in ["6fffe0000000", "6fffe0000010", "6fffe8008000", "6ffffffff000"] {
+        let Some((status, said)) = run("64M", &["jump", at]) else {
+            return;
+        };
+        assert!(matches!(status, Some(137 | 139)), "{at}: {status:?} {said}");
+    }
+}
