@@ -11,6 +11,7 @@ use core::cell::Cell;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::boxed::Box;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use std::vec::Vec;
@@ -32,11 +33,9 @@ std::thread_local! {
 #[derive(Debug)]
 pub struct TestPlatform<const EXCLUSIVE: bool = true>(Arc<Machine>);
 
-#[derive(Debug)]
 struct Machine {
-    /// What the host's allocator gave, with room to align.
-    block: NonNull<u8>,
-    layout: Layout,
+    /// What the RAM is part of, and is given back with the machine.
+    _owner: Box<dyn Send + Sync>,
     /// The first byte of RAM, 2 MiB aligned.
     ram: NonNull<u8>,
     bytes: usize,
@@ -57,10 +56,32 @@ unsafe impl Send for Machine {}
 // SAFETY: as above; everything else in it is `Sync`.
 unsafe impl Sync for Machine {}
 
-impl Drop for Machine {
+impl core::fmt::Debug for Machine {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(
+            f,
+            "machine with {} bytes and {} CPUs",
+            self.bytes,
+            self.cpus.len()
+        )
+    }
+}
+
+/// What the host's allocator gave, with room to align.
+struct HeapBlock {
+    first: NonNull<u8>,
+    layout: Layout,
+}
+
+// SAFETY: a block is only freed through this, and nothing is read through it.
+unsafe impl Send for HeapBlock {}
+// SAFETY: as above.
+unsafe impl Sync for HeapBlock {}
+
+impl Drop for HeapBlock {
     fn drop(&mut self) {
         // SAFETY: allocated in `TestPlatform::new` with this layout, freed once.
-        unsafe { dealloc(self.block.as_ptr(), self.layout) }
+        unsafe { dealloc(self.first.as_ptr(), self.layout) }
     }
 }
 
@@ -87,9 +108,19 @@ impl<const EXCLUSIVE: bool> TestPlatform<EXCLUSIVE> {
         };
         // SAFETY: the offset is below `ALIGN`, which the allocation has to spare.
         let ram = unsafe { block.add(block.align_offset(ALIGN)) };
+        let owner = Box::new(HeapBlock { first: block, layout });
+        // SAFETY: the block has `bytes` bytes from there and is freed with its owner.
+        unsafe { Self::over(ram, bytes, cpus, owner) }
+    }
+
+    /// A machine whose RAM at physical `0..bytes`, whole frames, lies at `ram`.
+    ///
+    /// # Safety
+    /// From `ram` on there are `bytes` bytes that may be read and written, that
+    /// nobody else uses, and that stay until `owner` is dropped.
+    pub unsafe fn over(ram: NonNull<u8>, bytes: usize, cpus: u32, owner: Box<dyn Send + Sync>) -> Self {
         Self(Arc::new(Machine {
-            block,
-            layout,
+            _owner: owner,
             ram,
             bytes,
             cpus: (0..cpus.max(1)).map(|_| Cpu::default()).collect(),

@@ -19,6 +19,7 @@ mod forget;
 mod machine;
 mod memory;
 mod mm;
+mod ram;
 mod running;
 mod space;
 

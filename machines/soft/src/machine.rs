@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use foliant_arch::tlb::{TlbConfig, TlbStats};
 use foliant_arch::x86_64::Control;
+use foliant_phys::boot::{Memblock, RegionKind};
 use foliant_phys::{BootError, BootOptions, MemoryMap, Phys};
 use foliant_platform::sync::atomic::{AtomicU64, Ordering};
 use foliant_platform::sync::{Mutex, SpinLock};
@@ -95,10 +96,19 @@ struct Inner {
 impl SoftMachine {
     /// A machine that has not booted.
     pub fn new(config: SoftConfig) -> Self {
-        let base = TestPlatform::new(config.ram as usize, config.cpus);
+        Self::try_new(config).unwrap_or_else(|why| panic!("no machine of this size: {why}"))
+    }
+
+    /// A machine that has not booted, of any size: RAM costs the host only what
+    /// is touched of it.
+    ///
+    /// # Errors
+    /// The host has not so many addresses.
+    pub fn try_new(config: SoftConfig) -> Result<Self, Errno> {
+        let base = crate::ram::machine(config.ram, config.cpus).map_err(|_| Errno::NOMEM)?;
         let tags = Tags::new(config.tags);
         let cpu = |_| Mutex::new(CpuState::new(config.tlb, tags.len()));
-        Self(Arc::new(Inner {
+        Ok(Self(Arc::new(Inner {
             cpus: (0..base.cpus()).map(cpu).collect(),
             base,
             tags: Mutex::new(tags),
@@ -108,7 +118,7 @@ impl SoftMachine {
             counts: Counts::default(),
             phys: OnceLock::new(),
             violations: Mutex::new(Vec::new()),
-        }))
+        })))
     }
 
     /// Boots physical memory on all of RAM.
@@ -116,15 +126,47 @@ impl SoftMachine {
     /// # Errors
     /// RAM is too small for the tables that describe it.
     pub fn boot(&self, options: BootOptions) -> Result<Arc<Phys<Self>>, BootError> {
+        self.boot_map(&MemoryMap::ram(self.ram_range()), options)
+    }
+
+    /// Boots physical memory on the RAM of a map, all of which must lie inside
+    /// the machine's.
+    ///
+    /// # Errors
+    /// [`BootError`] says what is wrong with the map.
+    pub fn boot_map<const N: usize>(
+        &self,
+        map: &MemoryMap<N>,
+        options: BootOptions,
+    ) -> Result<Arc<Phys<Self>>, BootError> {
+        let end = self.ram_range().end;
+        let mut usable = map.pieces().filter(|piece| piece.kind == RegionKind::Usable);
+        if usable.any(|piece| piece.range.end > end) {
+            return Err(BootError::NotThisRam);
+        }
+        let memblock = Memblock::from_map(self, map)?;
+        self.take_over(memblock, options)
+    }
+
+    /// As [`boot_map`](Self::boot_map), after an early boot of the caller's,
+    /// which leaves RAM as clean as it was outside of what it reserved.
+    ///
+    /// # Errors
+    /// As above, and [`BootError::NotThisRam`] where memblock has memory that
+    /// the machine does not have.
+    pub fn take_over(
+        &self,
+        memblock: Memblock<Self>,
+        options: BootOptions,
+    ) -> Result<Arc<Phys<Self>>, BootError> {
+        if memblock.end() > self.ram_range().end {
+            return Err(BootError::NotThisRam);
+        }
         let options = BootOptions {
             ram_is_zeroed: true,
             ..options
         };
-        let phys = Arc::new(Phys::boot(
-            self.clone(),
-            &MemoryMap::ram(self.ram_range()),
-            options,
-        )?);
+        let phys = Arc::new(Phys::take_over(self.clone(), memblock, options)?);
         // A second boot on the same RAM would be a bug; the first is watched.
         let _ = self.0.phys.set(Arc::downgrade(&phys));
         Ok(phys)

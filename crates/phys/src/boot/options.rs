@@ -1,5 +1,6 @@
 //! What can be decided about a machine's memory at boot.
 
+use super::map::MapError;
 use super::memblock::{MemblockError, TooManyRegions};
 
 /// How much of each zone's free memory is kept back.
@@ -101,6 +102,8 @@ pub enum BootError {
     TooHigh,
     /// The map names more nodes than [`MAX_NODES`](crate::MAX_NODES).
     TooManyNodes,
+    /// The map has RAM that the machine does not have.
+    NotThisRam,
 }
 
 impl core::fmt::Display for BootError {
@@ -111,6 +114,7 @@ impl core::fmt::Display for BootError {
             BootError::TooSmall => "not enough RAM for the memory manager's own tables",
             BootError::TooHigh => "RAM above 8 TiB is not supported",
             BootError::TooManyNodes => "too many NUMA nodes",
+            BootError::NotThisRam => "the memory map has RAM that the machine does not have",
         })
     }
 }
@@ -129,5 +133,13 @@ impl From<MemblockError> for BootError {
 impl From<TooManyRegions> for BootError {
     fn from(TooManyRegions: TooManyRegions) -> Self {
         BootError::MapTooRagged
+    }
+}
+
+impl From<MapError> for BootError {
+    fn from(error: MapError) -> Self {
+        match error {
+            MapError::Full | MapError::Wraps | MapError::Truncated => BootError::MapTooRagged,
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::memblock::Memblock;
+use super::lists::Memblock;
 use super::region::Region;
 
 /// As `memblock=debug` prints it.

@@ -2,12 +2,12 @@
 
 mod array;
 mod dump;
-mod memblock;
+mod lists;
 mod region;
 mod regions;
 mod request;
 mod search;
 
-pub use memblock::{Memblock, MemblockError, TooManyRegions};
+pub use lists::{Memblock, MemblockError, TooManyRegions};
 pub use region::{Attributes, Region};
 pub use request::{BootRequest, Direction, NodeWish};

@@ -9,6 +9,7 @@ use super::region::Region;
 pub(super) const FIRST: usize = 128;
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is no heap to box into")]
 enum Storage {
     First([Region; FIRST]),
     Grown(RamArray),

@@ -2,7 +2,7 @@
 
 use foliant_units::{PAGE_SIZE, PhysAddr, PhysRange};
 
-use super::memblock::Memblock;
+use super::lists::Memblock;
 use super::region::{Attributes, Region};
 use super::request::{BootRequest, Direction, NodeWish};
 
