@@ -50,7 +50,7 @@ fn four_tebibytes_with_holes_boot_in_under_five_seconds() {
     let stats = phys.stats();
     let tables = frames - stats.total;
     assert!(tables * 4096 < frames * 64 + GIB, "{tables} frames of tables");
-    assert!(phys.find_record(Pfn::new(3 * GIB >> 12)).is_some());
+    assert!(phys.find_record(Pfn::new((3 * GIB) >> 12)).is_some());
     assert!(phys.find_record(Pfn::new(GIB >> 12)).is_none());
     let frame = phys.alloc(AllocRequest::kernel(Owner::Test).zeroed()).unwrap();
     frame.content().write(0, b"high");
