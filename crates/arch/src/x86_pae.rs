@@ -12,6 +12,16 @@ use crate::x86_legacy::without_keys;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct X86Pae;
 
+impl X86Pae {
+    /// Whether loading CR3 accepts `entry` in the top table; if not, it is a
+    /// general protection fault. A walk does not look at these bits again
+    /// (4.4.1 "PDPTE registers").
+    pub fn accepts_top(entry: Pte, control: &Control) -> bool {
+        let reserved = TOP_RESERVED | control.beyond_memory(RESERVED_TOP) | PteFlags::NO_EXECUTE.bits();
+        !entry.is_present() || entry.raw() & reserved == 0
+    }
+}
+
 /// Bits 1, 2 and 5 to 8 of an entry of the top table are reserved (table 4-8).
 const TOP_RESERVED: u64 = 0b1_1110_0110;
 /// The highest bit of an address or reserved bit; above it is only NX.
@@ -54,7 +64,8 @@ impl Format for X86Pae {
         let beyond = control.beyond_memory(RESERVED_TOP);
         let no_execute = PteFlags::NO_EXECUTE.bits();
         let more = match level {
-            Level::PGD => TOP_RESERVED | no_execute,
+            // Checked when CR3 was loaded, not by a walk.
+            Level::PGD => return false,
             Level::PMD if entry.is_large() => (1 << 21) - (1 << 13),
             _ => 0,
         };

@@ -1,0 +1,303 @@
+//! Telling files apart, and reading memory from them.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use foliant_arch::EntryMemory;
+use foliant_units::PhysAddr;
+
+use super::bytes::Bytes;
+use super::cpu::Cpu;
+use super::error::ImageError;
+use super::extents::{Extent, Extents, RamRange};
+use super::fields::slice;
+use super::kdump::{self, Pages};
+use super::{elf, lime};
+use crate::vmcoreinfo::Vmcoreinfo;
+
+/// Bytes that are looked at together.
+const PAGE: usize = 4096;
+
+/// What a file turned out to be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// An ELF core.
+    ElfCore,
+    /// A kdump compressed file.
+    Kdump,
+    /// The same, flattened.
+    FlattenedKdump,
+    /// LiME.
+    Lime,
+    /// Nothing but memory, from address zero.
+    Raw,
+}
+
+/// The processor of the machine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Machine {
+    /// 32 bits.
+    X86,
+    /// 64 bits.
+    X86_64,
+    /// 64 bits.
+    Arm64,
+    /// The file does not say.
+    Unknown,
+}
+
+/// What the readers of the formats find.
+pub(crate) struct Opened {
+    pub(crate) extents: Option<Extents>,
+    pub(crate) machine: Machine,
+    pub(crate) cpus: Vec<Cpu>,
+    pub(crate) vmcoreinfo: Option<Vmcoreinfo>,
+}
+
+enum Memory {
+    /// As it is, somewhere in the file.
+    Plain(Extents),
+    /// Page by page, packed.
+    Packed(Box<Pages>),
+}
+
+/// An image of a machine's memory.
+pub struct Image {
+    bytes: Bytes,
+    memory: Memory,
+    kind: Kind,
+    machine: Machine,
+    cpus: Vec<Cpu>,
+    vmcoreinfo: Option<Vmcoreinfo>,
+}
+
+impl Image {
+    /// Opens the file at `path` as what it is.
+    ///
+    /// # Errors
+    /// If it cannot be opened, or is damaged.
+    pub fn open(path: &Path) -> Result<Self, ImageError> {
+        Self::read_from(Bytes::map(path)?)
+    }
+
+    /// As [`open`](Self::open), from memory.
+    ///
+    /// # Errors
+    /// If it is damaged.
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, ImageError> {
+        Self::read_from(Bytes::Owned(bytes))
+    }
+
+    fn read_from(bytes: Bytes) -> Result<Self, ImageError> {
+        if bytes.is_empty() {
+            return Err(ImageError::Truncated("first byte"));
+        }
+        let (kind, opened, memory) = if bytes.starts_with(b"\x7fELF") {
+            let mut opened = elf::open(&bytes)?;
+            let extents = opened.extents.take().ok_or(ImageError::Nonsense("ELF headers"))?;
+            (Kind::ElfCore, opened, Memory::Plain(extents))
+        } else if bytes.starts_with(&lime::MAGIC) {
+            (Kind::Lime, Opened::unknown(), Memory::Plain(lime::open(&bytes)?))
+        } else if kdump::is_kdump(&bytes) {
+            let (pages, opened) = kdump::open(&bytes)?;
+            let kind = if pages.is_flattened() {
+                Kind::FlattenedKdump
+            } else {
+                Kind::Kdump
+            };
+            (kind, opened, Memory::Packed(Box::new(pages)))
+        } else {
+            let whole = Extent {
+                start: 0,
+                len: bytes.len() as u64,
+                offset: 0,
+            };
+            let extents = Extents::new(vec![whole], bytes.len() as u64)?;
+            (Kind::Raw, Opened::unknown(), Memory::Plain(extents))
+        };
+        let mut image = Self {
+            bytes,
+            memory,
+            kind,
+            machine: opened.machine,
+            cpus: opened.cpus,
+            vmcoreinfo: opened.vmcoreinfo,
+        };
+        if image.vmcoreinfo.is_none() {
+            image.vmcoreinfo = image.search_vmcoreinfo();
+        }
+        Ok(image)
+    }
+
+    /// What the file is.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The processor, as far as the file says.
+    pub fn machine(&self) -> Machine {
+        self.machine
+    }
+
+    /// The registers of the processors, if the file has them.
+    pub fn cpus(&self) -> &[Cpu] {
+        &self.cpus
+    }
+
+    /// What the kernel says of itself, in a note or somewhere in memory.
+    pub fn vmcoreinfo(&self) -> Option<&Vmcoreinfo> {
+        self.vmcoreinfo.as_ref()
+    }
+
+    /// The memory there is, in ascending order.
+    pub fn ram(&self) -> Vec<RamRange> {
+        match &self.memory {
+            Memory::Plain(extents) => extents.ranges().collect(),
+            Memory::Packed(pages) => pages.ranges(),
+        }
+    }
+
+    /// Frames of memory there are; tables cannot be more than that.
+    pub fn frames(&self) -> u64 {
+        self.ram().iter().map(|range| range.len.div_ceil(4096)).sum()
+    }
+
+    /// Copies memory from `at` on.
+    ///
+    /// # Errors
+    /// If there is no memory somewhere, or a page does not unpack.
+    pub fn read(&self, at: PhysAddr, into: &mut [u8]) -> Result<(), ImageError> {
+        match &self.memory {
+            Memory::Plain(extents) => {
+                let found = extents.find(at.raw(), into.len() as u64);
+                let found = found.and_then(|offset| slice(&self.bytes, offset, into.len() as u64));
+                into.copy_from_slice(found.ok_or(ImageError::NoMemory(at))?);
+                Ok(())
+            }
+            Memory::Packed(pages) => pages.read(&self.bytes, at, into),
+        }
+    }
+
+    /// Shows `visit` all memory in ascending order, in pieces of whole pages
+    /// where memory has them, until it finds something.
+    pub fn search<R>(&self, mut visit: impl FnMut(PhysAddr, &[u8]) -> Option<R>) -> Option<R> {
+        let mut page = Vec::new();
+        for range in self.ram() {
+            if let Memory::Plain(extents) = &self.memory {
+                let offset = extents.find(range.start.raw(), range.len)?;
+                let found = visit(range.start, slice(&self.bytes, offset, range.len)?);
+                if found.is_some() {
+                    return found;
+                }
+                continue;
+            }
+            for at in (0..range.len).step_by(PAGE) {
+                page.resize(PAGE.min((range.len - at) as usize), 0);
+                // A page that does not unpack holds nothing.
+                if self.read(range.start + at, &mut page).is_ok() {
+                    let found = visit(range.start + at, &page);
+                    if found.is_some() {
+                        return found;
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// The text stands at the beginning of a page that the kernel took for it.
+    fn search_vmcoreinfo(&self) -> Option<Vmcoreinfo> {
+        const BEGIN: &[u8] = b"OSRELEASE=";
+        self.search(|at, memory| {
+            let skip = at.raw().next_multiple_of(PAGE as u64) - at.raw();
+            let pages = memory
+                .get(usize::try_from(skip).ok()?..)
+                .unwrap_or_default()
+                .chunks_exact(PAGE);
+            let mut infos = pages
+                .filter(|page| page.starts_with(BEGIN))
+                .map(Vmcoreinfo::parse);
+            infos.find(|info| info.symbol("_stext").is_some())
+        })
+    }
+}
+
+impl Opened {
+    fn unknown() -> Self {
+        Self {
+            extents: None,
+            machine: Machine::Unknown,
+            cpus: Vec::new(),
+            vmcoreinfo: None,
+        }
+    }
+}
+
+fn word(bytes: &[u8]) -> u64 {
+    match *bytes {
+        [a, b, c, d] => u32::from_le_bytes([a, b, c, d]).into(),
+        [a, b, c, d, e, f, g, h] => u64::from_le_bytes([a, b, c, d, e, f, g, h]),
+        _ => !0,
+    }
+}
+
+/// Words that are not there read as all ones; nothing is ever written.
+impl EntryMemory for Image {
+    #[inline]
+    fn load(&self, at: PhysAddr, bytes: u64) -> u64 {
+        if let Memory::Plain(extents) = &self.memory {
+            let found = extents.find(at.raw(), bytes);
+            let found = found.and_then(|offset| slice(&self.bytes, offset, bytes));
+            return found.map_or(!0, word);
+        }
+        let mut copy = [0; 8];
+        let copy = &mut copy[..if bytes == 4 { 4 } else { 8 }];
+        self.read(at, copy).map_or(!0, |()| word(copy))
+    }
+
+    fn compare_exchange(&self, _at: PhysAddr, _bytes: u64, _old: u64, _new: u64) -> Result<(), u64> {
+        Ok(())
+    }
+
+    fn has(&self, at: PhysAddr, bytes: u64) -> bool {
+        match &self.memory {
+            Memory::Plain(extents) => extents.find(at.raw(), bytes).is_some(),
+            Memory::Packed(pages) => pages.has(&self.bytes, at, bytes),
+        }
+    }
+
+    fn for_each<B>(
+        &self,
+        at: PhysAddr,
+        bytes: u64,
+        count: usize,
+        mut each: impl FnMut(usize, u64) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        let len = bytes * count as u64;
+        let mut copy = Vec::new();
+        let table = match &self.memory {
+            Memory::Plain(extents) => extents
+                .find(at.raw(), len)
+                .and_then(|offset| slice(&self.bytes, offset, len)),
+            Memory::Packed(_) => {
+                copy.resize(len as usize, 0);
+                self.read(at, &mut copy).ok().map(|()| copy.as_slice())
+            }
+        };
+        let Some(table) = table else {
+            return ControlFlow::Continue(());
+        };
+        if bytes == 4 {
+            let (words, _) = table.as_chunks::<4>();
+            for (index, &entry) in words.iter().enumerate() {
+                each(index, u32::from_le_bytes(entry).into())?;
+            }
+        } else {
+            let (words, _) = table.as_chunks::<8>();
+            for (index, &entry) in words.iter().enumerate() {
+                each(index, u64::from_le_bytes(entry))?;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}

@@ -1,0 +1,16 @@
+//! The kernel inside an image: its own tables, its symbols, its types, its
+//! processes, without debug information.
+
+mod btf;
+mod error;
+mod kallsyms;
+mod kernel;
+mod process;
+mod roots;
+
+pub use btf::Btf;
+pub use error::LinuxError;
+pub use kallsyms::Symbols;
+pub use kernel::Kernel;
+pub use process::Process;
+pub use roots::user_roots;
