@@ -7,6 +7,7 @@ use std::ptr::NonNull;
 use foliant_phys::{BootOptions, MemoryMap, Phys};
 use foliant_platform::{CpuId, Flush, Mmu, Nanos, Platform};
 use foliant_units::{Errno, PhysAddr, PhysRange};
+use rustix::mm::{Advice, madvise};
 
 use crate::frames::FRAMES;
 
@@ -14,6 +15,8 @@ use crate::frames::FRAMES;
 const CPUS: u32 = 4;
 /// RAM for the allocator's own tables, on top of the frames.
 const TABLES: usize = 32 << 20;
+/// Bytes of a large page of the host.
+const LARGE: usize = 2 << 20;
 /// Bytes of RAM.
 const RAM: usize = FRAMES * 4096 + TABLES;
 
@@ -79,15 +82,19 @@ pub(crate) fn on_cpu(cpu: usize) {
 
 /// Boots a machine.
 pub(crate) fn boot() -> Phys<Machine> {
-    let Ok(layout) = Layout::from_size_align(RAM + 4096, 16) else {
+    let Ok(layout) = Layout::from_size_align(RAM + LARGE, 16) else {
         panic!("no host has so much memory");
     };
     // SAFETY: the layout is not empty.
     let Some(block) = NonNull::new(unsafe { alloc_zeroed(layout) }) else {
         handle_alloc_error(layout)
     };
-    // SAFETY: a page to align is part of the allocation.
-    let machine = Machine(unsafe { block.add(block.align_offset(4096)) });
+    // SAFETY: a large page to align is part of the allocation.
+    let machine = Machine(unsafe { block.add(block.align_offset(LARGE)) });
+    // A kernel maps its RAM with large pages; a host that has none to give is no
+    // reason to fail.
+    // SAFETY: the range is part of the allocation, whose contents stay as they are.
+    let _ = unsafe { madvise(machine.0.as_ptr().cast(), RAM, Advice::LinuxHugepage) };
     let ram = PhysRange::new(PhysAddr::ZERO, PhysAddr::new(RAM as u64));
     let options = BootOptions {
         ram_is_zeroed: true,

@@ -1,11 +1,15 @@
-//! Prints what frame allocators cost and how they place: `cargo run --release -p foliant-bench --bin frames`.
+//! Prints what frame allocators cost and how they place: `cargo xtask bench frames`.
 
-use foliant_bench::{frames, print};
+use std::process::ExitCode;
 
-fn main() {
-    print(&frames::run());
-    println!("\nfree frames in whole blocks, half full after churn:");
-    for placement in frames::placement() {
-        println!("{:<24} {:>5.1} %", placement.allocator, placement.whole * 100.0);
+use foliant_bench::frames;
+
+fn main() -> ExitCode {
+    let missed = frames::bench(&[]);
+    let gate = std::env::args().any(|argument| argument == "--gate");
+    if gate && !missed.is_empty() {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
     }
 }

@@ -49,6 +49,11 @@ impl Allocator for Bitmap {
         "bitmap-allocator"
     }
 
+    /// Contiguous frames take it microseconds.
+    fn serves(&self, order: Order, _: bool) -> bool {
+        order == Order::ZERO
+    }
+
     fn alloc(&self, order: Order) -> Option<usize> {
         let mut bitmap = self.0.lock().ok()?;
         if order == Order::ZERO {

@@ -2,9 +2,7 @@
 
 use foliant_units::Order;
 
-use super::ours::Ours;
-use super::peers::{Bitmap, Buddy};
-use super::{Allocator, FRAMES};
+use super::{Allocator, FRAMES, Make};
 use crate::measure::Random;
 
 /// Times that an eighth of the frames in use is exchanged.
@@ -20,14 +18,14 @@ pub struct Placement {
 }
 
 /// Fills memory, frees half of it at random, churns, and looks at what is left.
-pub fn placement() -> Vec<Placement> {
-    let peers: [&dyn Allocator; 3] = [&Ours::new(), &Buddy::new(), &Bitmap::new()];
-    peers
-        .map(|peer| Placement {
-            allocator: peer.name(),
-            whole: measure(peer),
+pub fn placement(makes: &[Make<'_>]) -> Vec<Placement> {
+    let all = makes.iter().map(|make| make());
+    all.filter(|allocator| allocator.serves(Order::ZERO, true))
+        .map(|allocator| Placement {
+            allocator: allocator.name(),
+            whole: measure(&*allocator),
         })
-        .to_vec()
+        .collect()
 }
 
 fn measure(allocator: &dyn Allocator) -> f64 {

@@ -5,10 +5,8 @@ use std::sync::mpsc;
 
 use foliant_units::Order;
 
-use super::ours::Ours;
-use super::peers::{Bitmap, Buddy};
-use super::{Allocator, FRAMES};
-use crate::measure::{Random, median, time, together};
+use super::{Allocator, FRAMES, Make};
+use crate::measure::{ROUNDS, Random, best, time, together};
 use crate::row::Row;
 
 /// Half of memory is in use when folios are taken in bulk.
@@ -17,6 +15,7 @@ const BULK: usize = FRAMES / 2;
 /// An operation and how to measure it.
 struct Workload {
     what: &'static str,
+    order: u8,
     threads: &'static [usize],
     measure: fn(&dyn Allocator, usize) -> f64,
 }
@@ -24,75 +23,101 @@ struct Workload {
 const WORKLOADS: &[Workload] = &[
     Workload {
         what: "pair, order 0",
+        order: 0,
         threads: &[1, 2],
         measure: |a, t| pairs(a, t, Order::ZERO),
     },
     Workload {
+        what: "pair, order 1",
+        order: 1,
+        threads: &[1],
+        measure: |a, t| pairs(a, t, order(1)),
+    },
+    Workload {
+        what: "pair, order 2",
+        order: 2,
+        threads: &[1],
+        measure: |a, t| pairs(a, t, order(2)),
+    },
+    Workload {
         what: "pair, order 3",
+        order: 3,
         threads: &[1, 2],
         measure: |a, t| pairs(a, t, order(3)),
     },
     Workload {
         what: "pair, order 9",
+        order: 9,
         threads: &[1, 2],
         measure: |a, t| pairs(a, t, Order::PMD),
     },
     Workload {
         what: "bulk alloc, order 0",
+        order: 0,
         threads: &[1, 2],
         measure: |a, t| bulk(a, t, Order::ZERO).0,
     },
     Workload {
         what: "bulk free, order 0",
+        order: 0,
         threads: &[1, 2],
         measure: |a, t| bulk(a, t, Order::ZERO).1,
     },
     Workload {
         what: "random free, order 0",
+        order: 0,
         threads: &[1, 2],
         measure: random_free,
     },
     Workload {
         what: "bulk alloc, order 9",
+        order: 9,
         threads: &[1, 2],
         measure: |a, t| bulk(a, t, Order::PMD).0,
     },
     Workload {
         what: "bulk free, order 9",
+        order: 9,
         threads: &[1, 2],
         measure: |a, t| bulk(a, t, Order::PMD).1,
     },
     Workload {
         what: "churn",
+        order: 0,
         threads: &[1, 2],
         measure: churn,
     },
     Workload {
         what: "free from another CPU",
+        order: 0,
         threads: &[2],
         measure: |a, _| remote(a),
     },
 ];
 
-/// Measures everything on Foliant and on each peer, in turn.
-pub fn run() -> Vec<Row> {
-    let ours = Ours::new();
-    let (buddy, bitmap) = (Buddy::new(), Bitmap::new());
-    let peers: [&dyn Allocator; 2] = [&buddy, &bitmap];
+/// Measures everything on every allocator, in turn; the first is Foliant's.
+pub fn run(makes: &[Make<'_>]) -> Vec<Row> {
+    let all: Vec<Box<dyn Allocator>> = makes.iter().map(|make| make()).collect();
     let mut rows = Vec::new();
     for workload in WORKLOADS {
+        let bulk = !workload.what.starts_with("pair");
+        let serves = |allocator: &&dyn Allocator| allocator.serves(order(workload.order), bulk);
+        let part: Vec<&dyn Allocator> = all.iter().map(|allocator| &**allocator).filter(serves).collect();
         for &threads in workload.threads {
-            for peer in peers {
-                let measure = |of: &dyn Allocator| median(|| (workload.measure)(of, threads));
-                let (ours, theirs) = (measure(&ours), measure(peer));
-                rows.push(Row {
-                    what: workload.what,
-                    threads,
-                    peer: peer.name(),
-                    ours,
-                    theirs,
-                });
+            let mut times = vec![Vec::new(); part.len()];
+            for _ in 0..ROUNDS {
+                for (allocator, times) in part.iter().zip(&mut times) {
+                    times.push((workload.measure)(*allocator, threads));
+                }
             }
+            let bests: Vec<f64> = times.into_iter().map(best).collect();
+            rows.extend((1..part.len()).map(|at| Row {
+                what: workload.what,
+                threads,
+                peer: part[at].name(),
+                ours: bests[0],
+                theirs: bests[at],
+            }));
         }
     }
     rows

@@ -131,13 +131,11 @@ impl<P: Platform> Phys<P> {
     fn note_rings(&self, ledger: &mut Ledger, census: &mut Census, report: &mut dyn FnMut(Violation)) {
         for cpu in 0..self.cpus.len() {
             for (id, _) in self.zones.iter() {
-                for rings in &self.cpus.set(cpu, id).rings {
-                    for (class, ring) in rings.iter().enumerate() {
-                        let frames = ring_order(class).frames();
-                        for entry in ring.iter() {
-                            ledger.note(entry.pfn(), frames, report);
-                            census.cached += frames;
-                        }
+                for (at, ring) in self.cpus.zone_rings(cpu, id).iter().enumerate() {
+                    let frames = ring_order(at).frames();
+                    for entry in ring.iter() {
+                        ledger.note(entry.pfn(), frames, report);
+                        census.cached += frames;
                     }
                 }
             }

@@ -5,16 +5,17 @@ use std_alloc::sync::Arc;
 
 use foliant_platform::Platform;
 use foliant_platform::sync::SpinLock;
+use foliant_platform::sync::atomic::{AtomicBool, Ordering};
 use foliant_units::{Order, Pfn};
 
-use crate::alloc::{Blocks, Counters, Cpus, Event, Injector, block_of};
+use crate::alloc::{Blocks, Counters, Cpus, Event, Injector, Ring, block_of, ring_order};
 use crate::audit::Violation;
 use crate::boot::{NodeId, OnViolation, Poison};
 use crate::frame::Frame;
 use crate::present::Present;
 use crate::reclaim::Reclaimer;
 use crate::record::{FrameRecord, Records};
-use crate::zone::{Zone, ZoneId, Zones};
+use crate::zone::{Zone, ZoneId, ZoneKind, Zones};
 
 /// The physical memory of a machine: nodes, zones, frame records and the
 /// frame allocator. Made by [`Phys::boot`], shared as `Arc<Phys<P>>`.
@@ -28,6 +29,8 @@ pub struct Phys<P: Platform> {
     /// Counts of what happens outside of any CPU's guard.
     pub(crate) shared: Counters,
     pub(crate) injector: Injector,
+    /// No poison and no failure to inject: the short ways may be taken.
+    pub(crate) short_ways: AtomicBool,
     pub(crate) poisoning: Poison,
     pub(crate) on_violation: OnViolation,
     pub(crate) last_violation: SpinLock<Option<Violation>>,
@@ -130,6 +133,8 @@ impl<P: Platform> Phys<P> {
     /// The `nth` allocation from now fails, counting from one; zero for none.
     pub fn fail_at(&self, nth: u64) {
         self.injector.arm(nth);
+        let short = nth == 0 && self.poisoning == Poison::Off;
+        self.short_ways.store(short, Ordering::Relaxed);
     }
 
     /// How many folios were asked for since boot.
@@ -142,7 +147,27 @@ impl<P: Platform> Phys<P> {
         let by_cpus: u64 = (0..self.cpus.len())
             .map(|cpu| self.cpus.area(cpu).counters.get(event))
             .sum();
-        by_cpus + self.shared.get(event)
+        by_cpus + self.shared.get(event) + self.through_rings(event)
+    }
+
+    /// What of an event the positions of the rings tell.
+    fn through_rings(&self, event: Event) -> u64 {
+        let of_ring = |zone: &Zone, order: Order, ring: &Ring| match event {
+            Event::Request => ring.taken(),
+            Event::Free => ring.given() * order.frames(),
+            _ if event == Event::alloc_from(zone.kind()) => ring.taken() * order.frames(),
+            _ => 0,
+        };
+        let mut sum = 0;
+        for cpu in 0..self.cpus.len() {
+            for (id, zone) in self.zones.iter() {
+                let rings = self.cpus.zone_rings(cpu, id).iter().enumerate();
+                sum += rings
+                    .map(|(at, ring)| of_ring(zone, ring_order(at), ring))
+                    .sum::<u64>();
+            }
+        }
+        sum
     }
 
     /// The last broken rule, if any.
@@ -154,20 +179,36 @@ impl<P: Platform> Phys<P> {
         self.shared.add(event, by);
     }
 
+    #[cold]
+    #[inline(never)]
     pub(crate) fn violated(&self, violation: Violation) {
         self.count(Event::Violation, 1);
         *self.last_violation.lock() = Some(violation);
         assert!(self.on_violation != OnViolation::Panic, "{violation}");
     }
 
-    /// The node that the calling CPU is on: CPUs are dealt out to the nodes in
-    /// equal parts.
+    /// The node that the calling CPU is on.
     pub(crate) fn local_node(&self) -> NodeId {
-        let nodes = u32::from(self.present.nodes());
-        if nodes == 1 {
+        if self.present.nodes() == 1 {
             return NodeId(0);
         }
-        NodeId((self.platform.cpu().0 * nodes / self.platform.cpus().max(1)) as u8)
+        self.node_of_cpu(self.platform.cpu().0)
+    }
+
+    /// The node that a CPU is on: CPUs are dealt out to the nodes in equal parts.
+    fn node_of_cpu(&self, cpu: u32) -> NodeId {
+        let nodes = u32::from(self.present.nodes());
+        NodeId((cpu * nodes / self.platform.cpus().max(1)) as u8)
+    }
+
+    /// Tells each CPU which zones to ask first.
+    pub(crate) fn tell_cpus(&self) {
+        for cpu in 0..self.cpus.len() {
+            let node = self.node_of_cpu(cpu as u32);
+            for kind in ZoneKind::ALL {
+                self.cpus.set_first(cpu, kind, self.zones.first(kind, node));
+            }
+        }
     }
 
     pub(crate) fn zone_id(&self, zone: &Zone) -> ZoneId {

@@ -16,6 +16,8 @@ pub const POISON: u8 = 0xaa;
 
 impl<P: Platform> Phys<P> {
     /// Overwrites a folio that is being freed.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn poison(&self, pfn: Pfn, order: Order) {
         if self.poisoning == Poison::Off {
             return;

@@ -29,7 +29,9 @@ unsafe impl Blank for crate::alloc::HintWord {}
 // SAFETY: as above.
 unsafe impl Blank for crate::alloc::CpuArea {}
 // SAFETY: as above.
-unsafe impl Blank for crate::alloc::RingSet {}
+unsafe impl Blank for crate::alloc::ZoneShare {}
+// SAFETY: as above.
+unsafe impl Blank for crate::alloc::Ring {}
 
 // SAFETY: as above.
 unsafe impl Blank for crate::present::PresentRange {}

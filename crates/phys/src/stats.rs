@@ -4,7 +4,6 @@
 use foliant_platform::Platform;
 use foliant_units::MAX_ORDER;
 
-use crate::alloc::{BLOCK, Mobility};
 use crate::phys::Phys;
 use crate::zone::{Zone, ZoneId};
 
@@ -82,14 +81,15 @@ impl<P: Platform> Phys<P> {
 
     /// Two whole blocks side by side are one folio of order 10.
     fn join_pairs(&self, zone: &Zone, stats: &mut ZoneStats) {
-        let whole =
-            |block: usize| zone.blocks().contains(&block) && self.blocks.lines[block].count() == BLOCK as u32;
-        for block in zone.blocks().step_by(1).filter(|block| block % 2 == 0) {
-            let mobility: Mobility = self.blocks.tags[block].mobility();
-            if whole(block) && whole(block + 1) && mobility == self.blocks.tags[block + 1].mobility() {
-                let counts = &mut stats.by_mobility[mobility.index()];
-                counts[9] = counts[9].saturating_sub(2);
-                counts[10] += 1;
+        let whole = |block: usize| zone.blocks().contains(&block) && self.blocks.lines[block].is_whole();
+        for block in zone.blocks().filter(|block| block % 2 == 0) {
+            if whole(block) && whole(block + 1) {
+                for half in [block, block + 1] {
+                    let mobility = self.blocks.tags[half].mobility();
+                    let whole = &mut stats.by_mobility[mobility.index()][9];
+                    *whole = whole.saturating_sub(1);
+                }
+                stats.by_mobility[self.blocks.tags[block].mobility().index()][10] += 1;
             }
         }
     }
@@ -97,14 +97,9 @@ impl<P: Platform> Phys<P> {
     /// Frames of a zone in the rings of all CPUs.
     fn cached(&self, id: ZoneId) -> u64 {
         let of_set = |cpu| -> u64 {
-            let rings = self
-                .cpus
-                .set(cpu, id)
-                .rings
-                .iter()
-                .flat_map(|rings| rings.iter().enumerate());
+            let rings = self.cpus.zone_rings(cpu, id).iter().enumerate();
             rings
-                .map(|(class, ring)| ring.len() as u64 * crate::alloc::ring_order(class).frames())
+                .map(|(at, ring)| ring.len() as u64 * crate::alloc::ring_order(at).frames())
                 .sum()
         };
         (0..self.cpus.len()).map(of_set).sum()

@@ -1,11 +1,13 @@
 //! Benchmarks: Foliant and its peers in one run, printed as ratios.
 
+mod frames;
 mod gates;
 mod initrd;
 mod mmops;
 mod peers;
 mod run;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -25,17 +27,23 @@ pub(crate) struct Args {
     /// Pin every peer to this CPU (with taskset).
     #[arg(long)]
     cpu: Option<u32>,
+    /// Where the LLFree crate lies, for `frames` (it is not in the registry).
+    #[arg(long)]
+    llfree: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Name {
     /// Programs: bench/mmops.c natively, under Foliant, User-Mode Linux and gVisor.
     Run,
+    /// Frame allocators: Foliant's and its peers in one process.
+    Frames,
 }
 
 /// Runs one benchmark.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     match args.name {
         Name::Run => run::run(args.rounds.max(1), args.cpu, args.gate),
+        Name::Frames => frames::run(args.llfree.as_deref(), args.cpu, args.gate),
     }
 }

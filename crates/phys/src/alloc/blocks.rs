@@ -45,9 +45,20 @@ impl Blocks {
     /// Takes up to `want` folios of at most block size from a block. The
     /// caller holds its claim.
     pub(crate) fn take(&self, _: &Claim<'_>, block: usize, order: Order, want: u32, into: &mut Batch) {
-        self.lines[block].claim(order, want, |place| {
-            let fresh = self.ram_was_zeroed && self.used[block].mark(place, order);
-            into.push(Entry::new(frame_at(block, place), fresh));
+        self.lines[block].claim(order, want, |word, mask, mut starts| {
+            let used = match self.ram_was_zeroed {
+                true if order.raw() <= 6 => self.used[block].mark_word(word, mask),
+                true => u64::from(!self.used[block].mark(word * 64, order)) * u64::MAX,
+                false => u64::MAX,
+            };
+            while starts != 0 {
+                let bit = starts.trailing_zeros();
+                // Every frame of the folio must be unused.
+                let folio = used >> bit & (u64::MAX >> (64 - order.frames().min(64)));
+                let pfn = frame_at(block, word * 64 + bit as usize);
+                into.push(Entry::new(pfn, folio == 0));
+                starts &= starts - 1;
+            }
         });
     }
 
@@ -69,7 +80,10 @@ impl Blocks {
     /// Puts one folio back.
     pub(crate) fn put_folio(&self, zone: &Zone, pfn: Pfn, order: Order) -> Result<(), DoubleFree> {
         let mut result = self.lines[block_of(pfn)].free(place_of(pfn), order);
-        self.refresh(zone, block_of(pfn));
+        let whole = order >= Order::PMD && result.is_ok();
+        if !(whole && self.move_level(zone, block_of(pfn), Level::Full, Level::Whole)) {
+            self.refresh(zone, block_of(pfn));
+        }
         if order.frames() > BLOCK as u64 {
             let second = block_of(pfn) + 1;
             result = result.and(self.lines[second].free(0, Order::PMD));

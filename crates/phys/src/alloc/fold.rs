@@ -36,7 +36,7 @@ impl<P: Platform> Phys<P> {
     /// Exact while nobody allocates or frees.
     pub(crate) fn free_exactly(&self, id: ZoneId, zone: &Zone) -> u64 {
         let untold: i64 = (0..self.cpus.len())
-            .map(|cpu| self.cpus.set(cpu, id).delta.load(Ordering::Relaxed))
+            .map(|cpu| self.cpus.share(cpu, id).delta.load(Ordering::Relaxed))
             .sum();
         (zone.free.load(Ordering::Relaxed) + untold).max(0) as u64
     }

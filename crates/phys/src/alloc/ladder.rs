@@ -7,7 +7,7 @@ use foliant_units::Order;
 use super::cpu::CpuGuard;
 use super::entry::{Batch, Entry};
 use super::events::Event;
-use super::request::{AllocError, AllocRequest, Effort, Fill, OnFailure};
+use super::request::{AllocError, AllocRequest, Effort, Fill, NodeChoice, OnFailure};
 use super::ring::ring_class;
 use super::search::{Found, Want};
 use crate::frame::Frame;
@@ -47,38 +47,41 @@ impl<P: Platform> Phys<P> {
     ///
     /// # Linux source concept
     /// `__alloc_frozen_pages_noprof()` and its slow path.
+    #[inline]
     pub fn alloc(&self, request: AllocRequest) -> Result<Frame<'_, P>, AllocError> {
-        if self.injector.hits() {
-            return Err(self.failed(&request, AllocError::Injected));
+        match self.take_from_own_ring(&request) {
+            Some(entry) => Ok(self.hand_out(entry, &request)),
+            None => self.alloc_with_care(&request),
         }
-        let entry = match self.take_from_own_ring(&request) {
-            Some(entry) => entry,
-            None => self
-                .alloc_from_zones(&request)
-                .map_err(|error| self.failed(&request, error))?,
-        };
-        Ok(self.hand_out(entry, &request))
     }
 
     /// The most frequent case, short enough to be inlined: this CPU's ring of
     /// the first zone that will do has what is asked for. Watermarks were
-    /// looked at when the ring was filled.
+    /// looked at when the ring was filled; the ring counts what is taken.
     #[inline]
     fn take_from_own_ring(&self, request: &AllocRequest) -> Option<Entry> {
         let class = ring_class(request.order)?;
-        let id = self.zones.first(request.zone, request.node, self.local_node())?;
+        if request.node != NodeChoice::Local || !self.short_ways.load(Ordering::Relaxed) {
+            return None;
+        }
         let guard = self.cpus.enter(&self.platform)?;
-        let entry = guard.set(id).rings[request.mobility.index()][class].pop()?;
-        let counters = guard.counters();
-        counters.add_alone(
-            Event::alloc_from(self.zones.get(id).kind()),
-            request.order.frames(),
-        );
-        counters.add_alone(Event::Request, 1);
-        Some(entry)
+        guard.first_ring(request.zone, request.mobility, class)?.pop()
     }
 
     #[inline(never)]
+    fn alloc_with_care(&self, request: &AllocRequest) -> Result<Frame<'_, P>, AllocError> {
+        if self.injector.hits() {
+            return Err(self.failed(request, AllocError::Injected));
+        }
+        match self.alloc_from_zones(request) {
+            Ok(entry) => {
+                self.check_and_unpoison(entry.pfn(), request.order);
+                Ok(self.hand_out(entry, request))
+            }
+            Err(error) => Err(self.failed(request, error)),
+        }
+    }
+
     fn alloc_from_zones(&self, request: &AllocRequest) -> Result<Entry, AllocError> {
         let quick = Look {
             mark: Mark::Low,
@@ -171,12 +174,8 @@ impl<P: Platform> Phys<P> {
             return self.take_from_lines(zone, request, look);
         };
         self.serve_drain_request(&guard);
-        let entry = guard.set(id).rings[request.mobility.index()][class].pop();
-        let entry = entry.or_else(|| self.refill(&guard, id, zone, request, class, look))?;
-        let counters = guard.counters();
-        counters.add_alone(Event::alloc_from(zone.kind()), request.order.frames());
-        counters.add_alone(Event::Request, 1);
-        Some(entry)
+        let entry = guard.ring(id, request.mobility, class).pop();
+        entry.or_else(|| self.refill(&guard, id, zone, request, class, look))
     }
 
     /// Fills a ring from the lines and takes the first folio.
@@ -193,7 +192,7 @@ impl<P: Platform> Phys<P> {
         if !self.is_above(id, zone, request, look.mark) {
             return None;
         }
-        let set = guard.set(id);
+        let set = guard.share(id);
         let count = u32::from(zone.rings[class].batch).min(self.room_above(id, zone, request, look.mark));
         let want = Want {
             order: request.order,
@@ -210,13 +209,9 @@ impl<P: Platform> Phys<P> {
         let frames = batch.len() as i64 * request.order.frames() as i64;
         zone.fold_in(&set.delta, -frames);
 
-        let (first, rest) = batch.as_slice().split_first()?;
-        let ring = &set.rings[request.mobility.index()][class];
-        for &entry in rest {
-            let fits = ring.push(entry);
-            debug_assert!(fits, "a batch is smaller than a ring");
-        }
-        Some(*first)
+        let ring = guard.ring(id, request.mobility, class);
+        ring.fill(batch.as_slice());
+        ring.pop()
     }
 
     /// Takes one folio from the lines.
@@ -306,7 +301,6 @@ impl<P: Platform> Phys<P> {
     #[inline]
     fn hand_out(&self, entry: Entry, request: &AllocRequest) -> Frame<'_, P> {
         let pfn = entry.pfn();
-        self.check_and_unpoison(pfn, request.order);
         if request.fill == Fill::Zeroes && !entry.is_fresh() {
             self.zero(pfn, request.order);
         }
@@ -314,6 +308,7 @@ impl<P: Platform> Phys<P> {
         Frame::new(self, pfn)
     }
 
+    #[inline(never)]
     fn zero(&self, pfn: foliant_units::Pfn, order: Order) {
         self.count(Event::Zeroed, order.frames());
         for at in 0..order.frames() {

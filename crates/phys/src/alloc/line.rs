@@ -34,26 +34,42 @@ impl Line {
     pub(crate) fn free(&self, at: usize, order: Order) -> Result<(), DoubleFree> {
         let mut result = Ok(());
         each_word(at, order, |word, mask| {
-            result = result.and(self.free_mask(word, mask).map(drop));
+            let freed = match mask {
+                u64::MAX => self.free_word(word),
+                _ => self.free_mask(word, mask).map(drop),
+            };
+            result = result.and(freed);
         });
         result
     }
 
-    /// Sets some bits of one word. Tells whether the word crossed a quarter of
-    /// its bits, or was empty: when it is worth looking at the whole line again.
+    /// Sets all bits of one word. All of its frames are the caller's, so nobody
+    /// else may change the word meanwhile, and a plain store will do: an eighth
+    /// of the price for a whole block.
+    fn free_word(&self, word: usize) -> Result<(), DoubleFree> {
+        let before = self.0[word].load(Ordering::Relaxed);
+        // Release: as in `free_mask`.
+        self.0[word].store(u64::MAX, ordering(Mutant::FreeRelaxed, Ordering::Release));
+        if before == 0 { Ok(()) } else { Err(DoubleFree) }
+    }
+
+    /// Sets some bits of one word. Tells whether it is worth looking at the whole
+    /// line again: the word was empty or is full now, or it is one free in
+    /// sixteen (which costs less than to count).
     pub(crate) fn free_mask(&self, word: usize, mask: u64) -> Result<bool, DoubleFree> {
         // Release: the claimant must see the frame as its last user left it.
         let before = self.0[word].fetch_or(mask, ordering(Mutant::FreeRelaxed, Ordering::Release));
         if before & mask != 0 {
             return Err(DoubleFree);
         }
-        let quarters = |bits: u64| bits.count_ones() / 16;
-        Ok(before == 0 || quarters(before) != quarters(before | mask))
+        const ONE_IN_SIXTEEN: u64 = 0x0001_0001_0001_0001;
+        Ok(before == 0 || before | mask == u64::MAX || mask & ONE_IN_SIXTEEN != 0)
     }
 
     /// Clears up to `want` free folios of `order`, lowest first, and calls
-    /// `taken` with the place of each. The caller holds the block's claim.
-    pub(crate) fn claim(&self, order: Order, want: u32, mut taken: impl FnMut(usize)) {
+    /// `taken(word, cleared bits, bits at which folios start)`; for folios larger
+    /// than a word, with the first of its words. The caller holds the block's claim.
+    pub(crate) fn claim(&self, order: Order, want: u32, mut taken: impl FnMut(usize, u64, u64)) {
         match order.raw() {
             0..=6 => self.claim_in_words(order, want, taken),
             raw => {
@@ -62,18 +78,16 @@ impl Line {
                 for first in (0..WORDS).step_by(words) {
                     let run = &self.0[first..first + words];
                     if left > 0 && run.iter().all(|word| word.load(Ordering::Relaxed) == u64::MAX) {
-                        for word in run {
-                            clear(word, u64::MAX);
-                        }
+                        run.iter().for_each(clear_word);
                         left -= 1;
-                        taken(first * 64);
+                        taken(first, u64::MAX, 1);
                     }
                 }
             }
         }
     }
 
-    fn claim_in_words(&self, order: Order, want: u32, mut taken: impl FnMut(usize)) {
+    fn claim_in_words(&self, order: Order, want: u32, mut taken: impl FnMut(usize, u64, u64)) {
         let mut left = want;
         for (at, word) in self.0.iter().enumerate() {
             if left == 0 {
@@ -91,10 +105,7 @@ impl Line {
                 continue;
             }
             clear(word, mask);
-            while picked != 0 {
-                taken(at * 64 + picked.trailing_zeros() as usize);
-                picked &= picked - 1;
-            }
+            taken(at, mask, picked);
         }
     }
 
@@ -110,12 +121,33 @@ impl Line {
         all_new
     }
 
+    /// Marks some frames of one word, as [`mark`](Self::mark), and tells which
+    /// of them were marked before.
+    pub(crate) fn mark_word(&self, word: usize, mask: u64) -> u64 {
+        let before = self.0[word].load(Ordering::Relaxed);
+        if before & mask != mask {
+            self.0[word].store(before | mask, Ordering::Relaxed);
+        }
+        before & mask
+    }
+
     /// How many frames are free.
     pub(crate) fn count(&self) -> u32 {
         self.0
             .iter()
             .map(|word| word.load(Ordering::Relaxed).count_ones())
             .sum()
+    }
+
+    /// Whether all frames are free.
+    #[inline]
+    pub(crate) fn is_whole(&self) -> bool {
+        self.0.iter().all(|word| word.load(Ordering::Relaxed) == u64::MAX)
+    }
+
+    /// Whether no frame is free.
+    pub(crate) fn is_used_up(&self) -> bool {
+        self.0.iter().all(|word| word.load(Ordering::Relaxed) == 0)
     }
 
     /// Whether the frame at `at` is free.
@@ -148,6 +180,15 @@ fn clear(word: &AtomicU64, mask: u64) {
     // Acquire: pairs with the release of `free_mask`.
     let before = word.fetch_and(!mask, ordering(Mutant::ClaimRelaxed, Ordering::Acquire));
     debug_assert_eq!(before & mask, mask, "a claimed bit was cleared by another");
+}
+
+/// Clears a word that the caller, who holds the claim, saw full: while nobody
+/// has any of its frames nobody can free one, so a plain store will do.
+fn clear_word(word: &AtomicU64) {
+    // Acquire: pairs with the release of every free that filled the word.
+    let before = word.load(ordering(Mutant::ClaimRelaxed, Ordering::Acquire));
+    debug_assert_eq!(before, u64::MAX, "a claimed bit was cleared by another");
+    word.store(0, Ordering::Relaxed);
 }
 
 /// Counts the aligned free runs of a word that is not all free.
@@ -221,7 +262,13 @@ mod tests {
 
     fn claim(line: &Line, raw: u8, want: u32) -> Vec<usize> {
         let mut places = Vec::new();
-        line.claim(order(raw), want, |at| places.push(at));
+        line.claim(order(raw), want, |word, _, starts| {
+            places.extend(
+                (0..64)
+                    .filter(|bit| starts >> bit & 1 == 1)
+                    .map(|bit| word * 64 + bit),
+            );
+        });
         places
     }
 
@@ -261,7 +308,7 @@ mod tests {
         line.free_mask(5, 0b1110).unwrap();
         line.tally(&mut counts);
         assert_eq!(counts, [1, 1, 0, 0, 0, 0, 1, 0, 1, 0, 0]);
-        line.claim(order(0), 512, |_| ());
+        line.claim(order(0), 512, |_, _, _| ());
         line.free(0, order(9)).unwrap();
         let mut counts = [0; 11];
         line.tally(&mut counts);

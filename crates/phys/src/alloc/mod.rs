@@ -33,7 +33,7 @@ mod search;
 mod tag;
 
 pub(crate) use blocks::{Blocks, block_of, place_of};
-pub(crate) use cpu::{CpuArea, Cpus, RingSet};
+pub(crate) use cpu::{CpuArea, Cpus, ZoneShare};
 pub(crate) use entry::PFN_LIMIT;
 #[cfg(all(test, loom))]
 pub(crate) use entry::{Batch, Entry};
@@ -44,9 +44,7 @@ pub(crate) use hints::{HINT_MAPS, HintWord, Hints, map_of};
 pub(crate) use inject::Injector;
 pub(crate) use line::{BLOCK, Line};
 pub use request::{AllocError, AllocRequest, Effort, Fill, Mobility, NodeChoice, OnFailure};
-#[cfg(all(test, loom))]
-pub(crate) use ring::Ring;
-pub(crate) use ring::{RING_CLASSES, RingSize, ring_order};
+pub(crate) use ring::{RING_CLASSES, Ring, RingSize, ring_order};
 #[cfg(all(test, loom))]
 pub(crate) use search::Want;
 pub(crate) use tag::{Level, Tag};

@@ -8,11 +8,11 @@ use super::blocks::block_of;
 use super::cpu::CpuGuard;
 use super::entry::{Batch, Entry};
 use super::events::Event;
-use super::request::Mobility;
-use super::ring::{RING_CLASSES, RingSize, ring_class, ring_order};
+use super::ring::{Ring, RingSize, ring_class, ring_order};
+use super::tag::RingKey;
 use crate::audit::Violation;
 use crate::phys::Phys;
-use crate::record::{FrameFlags, FrameRecord, Left};
+use crate::record::{FrameRecord, Left};
 use crate::zone::{Zone, ZoneId};
 
 impl<P: Platform> Phys<P> {
@@ -28,45 +28,66 @@ impl<P: Platform> Phys<P> {
     }
 
     /// Takes back a folio without references.
+    #[inline]
     fn release(&self, pfn: Pfn, record: &FrameRecord) {
-        let order = record.order();
-        let bad = record.flags().intersects(FrameFlags::FORBIDDEN_AT_FREE) || record.maps.get() != 0;
-        if bad {
-            // Leaked on purpose, with a count that sticks: someone still
-            // believes to own it.
-            record.refs.get_another();
-            self.violated(Violation::BadState(pfn));
-            return;
+        let Some(order) = record.end_of_use() else {
+            return self.refuse(pfn, record);
+        };
+        if !self.short_ways.load(Ordering::Relaxed) {
+            self.poison(pfn, order);
         }
-        record.end(FrameFlags::empty());
-        self.poison(pfn, order);
-        match self.blocks.tags[block_of(pfn)].home() {
-            Some((id, mobility)) => self.free_folio(pfn, order, id, mobility),
-            None => self.violated(Violation::NotRam(pfn)),
+        let key = self.blocks.tags[block_of(pfn)].ring_key();
+        if !self.free_to_own_ring(pfn, order, key) {
+            self.free_with_care(pfn, order);
         }
     }
 
-    /// Puts a folio into this CPU's ring, or straight into the lines.
+    /// Leaks a folio on purpose, with a count that sticks: someone still
+    /// believes to own it.
+    #[cold]
+    #[inline(never)]
+    fn refuse(&self, pfn: Pfn, record: &FrameRecord) {
+        record.refs.get_another();
+        self.violated(Violation::BadState(pfn));
+    }
+
+    /// The most frequent case: this CPU's ring has room.
     #[inline]
-    fn free_folio(&self, pfn: Pfn, order: Order, id: ZoneId, mobility: Mobility) {
-        let zone = self.zones.get(id);
-        let entry = Entry::new(pfn, false);
+    fn free_to_own_ring(&self, pfn: Pfn, order: Order, key: RingKey) -> bool {
+        let Some(class) = ring_class(order) else {
+            return false;
+        };
+        let Some(guard) = self.cpus.enter(&self.platform) else {
+            return false;
+        };
+        let ring = guard.ring_of_key(key, class);
+        !guard.wants_drain() && ring.is_some_and(|ring| ring.push(Entry::new(pfn, false)))
+    }
+
+    /// Puts a folio into this CPU's ring after making room there, or straight
+    /// into the lines.
+    #[inline(never)]
+    fn free_with_care(&self, pfn: Pfn, order: Order) {
+        let tag = &self.blocks.tags[block_of(pfn)];
+        let Some(id) = tag.zone() else {
+            return self.violated(Violation::NotRam(pfn));
+        };
+        let (zone, entry, mobility) = (self.zones.get(id), Entry::new(pfn, false), tag.mobility());
         if let Some(class) = ring_class(order)
             && let Some(guard) = self.cpus.enter(&self.platform)
         {
             self.serve_drain_request(&guard);
-            guard.counters().add_alone(Event::Free, order.frames());
-            let ring = &guard.set(id).rings[mobility.index()][class];
+            let ring = guard.ring(id, mobility, class);
             let RingSize { batch, limit } = zone.rings[class];
+            ring.set_limit(limit);
             if ring.len() >= usize::from(limit) {
-                self.drain_ring(&guard, id, zone, mobility.index(), class, batch.into());
+                self.drain_ring(&guard, id, ring, class, batch.into());
             }
             if ring.push(entry) {
                 return;
             }
-        } else {
-            self.shared.add(Event::Free, order.frames());
         }
+        self.shared.add(Event::Free, order.frames());
         self.free_to_line(zone, entry, order);
     }
 
@@ -80,20 +101,11 @@ impl<P: Platform> Phys<P> {
 
     /// Moves up to `count` folios from a ring to the lines.
     #[cold]
-    fn drain_ring(
-        &self,
-        guard: &CpuGuard<'_, P>,
-        id: ZoneId,
-        zone: &Zone,
-        mobility: usize,
-        class: usize,
-        count: u32,
-    ) {
-        let set = guard.set(id);
+    fn drain_ring(&self, guard: &CpuGuard<'_, P>, id: ZoneId, ring: &Ring, class: usize, count: u32) {
         let order = ring_order(class);
         let mut batch = Batch::new();
         while (batch.len() as u32) < count.min(super::entry::BATCH as u32)
-            && let Some(entry) = set.rings[mobility][class].pop()
+            && let Some(entry) = ring.drain()
         {
             batch.push(entry);
         }
@@ -101,26 +113,27 @@ impl<P: Platform> Phys<P> {
             return;
         }
         guard.counters().add_alone(Event::Drain, 1);
+        let zone = self.zones.get(id);
         self.blocks.put(zone, batch.as_slice(), order, |pfn| {
             self.violated(Violation::DoubleFree(pfn))
         });
-        zone.fold_in(&set.delta, batch.len() as i64 * order.frames() as i64);
+        zone.fold_in(&guard.share(id).delta, batch.len() as i64 * order.frames() as i64);
     }
 
     /// Empties the rings behind a guard.
     #[cold]
     pub(crate) fn drain_guarded(&self, guard: &CpuGuard<'_, P>) {
         for (id, zone) in self.zones.iter() {
-            let set = guard.set(id);
-            for mobility in 0..set.rings.len() {
-                for class in 0..RING_CLASSES {
-                    while set.rings[mobility][class].len() > 0 {
-                        self.drain_ring(guard, id, zone, mobility, class, u32::MAX);
-                    }
+            for (at, ring) in guard.rings(id).iter().enumerate() {
+                while ring.len() > 0 {
+                    self.drain_ring(guard, id, ring, at, u32::MAX);
                 }
-                self.blocks.release_current(zone, &set.current[mobility]);
             }
-            zone.fold_all(&set.delta);
+            let share = guard.share(id);
+            for current in &share.current {
+                self.blocks.release_current(zone, current);
+            }
+            zone.fold_all(&share.delta);
         }
     }
 

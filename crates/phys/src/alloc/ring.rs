@@ -1,6 +1,6 @@
 //! A CPU's own free folios of one order and mobility.
 
-use foliant_platform::sync::atomic::{AtomicU32, Ordering};
+use foliant_platform::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use foliant_units::Order;
 
 use super::entry::Entry;
@@ -13,15 +13,15 @@ pub(crate) const RING_CLASSES: usize = 5;
 /// Which ring serves an order.
 #[inline]
 pub(crate) const fn ring_class(order: Order) -> Option<usize> {
-    match order.raw() {
-        raw @ 0..=3 => Some(raw as usize),
-        9 => Some(4),
-        _ => None,
-    }
+    const CLASSES: [u8; 11] = [0, 1, 2, 3, NONE, NONE, NONE, NONE, NONE, 4, NONE];
+    const NONE: u8 = RING_CLASSES as u8;
+    let class = CLASSES[order.index()] as usize;
+    if class < RING_CLASSES { Some(class) } else { None }
 }
 
-/// The order of a class.
-pub(crate) fn ring_order(class: usize) -> Order {
+/// The order of a class; also that of a zone's ring by its number.
+pub(crate) fn ring_order(ring: usize) -> Order {
+    let class = ring % RING_CLASSES;
     let raw = if class == 4 { 9 } else { class as u8 };
     Order::new(raw).unwrap_or_default()
 }
@@ -56,23 +56,37 @@ impl RingSize {
 /// after the other come back in that order, and what is drained is what has
 /// lain longest.
 ///
+/// Its positions only ever grow, so they also count what was taken and given
+/// back through it, and the hot path counts nothing else.
+///
 /// # Locking
 /// Under the guard of its CPU (see [`CpuGuard`](super::cpu::CpuGuard)). All
 /// accesses are atomic, so a broken rule gives wrong answers, which audits
 /// find, and no undefined behaviour.
 #[derive(Debug)]
 pub(crate) struct Ring {
-    head: AtomicU32,
-    len: AtomicU32,
+    /// Folios that left, since boot.
+    head: AtomicU64,
+    /// Folios that came, since boot.
+    tail: AtomicU64,
+    /// Folios above which some are given back; zero until the ring is first used.
+    limit: AtomicU32,
     slots: [AtomicU32; SLOTS],
+    /// Of those that left, how many went to the lines.
+    drained: AtomicU64,
+    /// Of those that came, how many came from the lines.
+    filled: AtomicU64,
 }
 
 impl Default for Ring {
     fn default() -> Self {
         Self {
-            head: AtomicU32::new(0),
-            len: AtomicU32::new(0),
+            head: AtomicU64::new(0),
+            tail: AtomicU64::new(0),
+            limit: AtomicU32::new(0),
             slots: core::array::from_fn(|_| AtomicU32::new(0)),
+            drained: AtomicU64::new(0),
+            filled: AtomicU64::new(0),
         }
     }
 }
@@ -81,34 +95,77 @@ impl Ring {
     /// How many folios there are.
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.len.load(Ordering::Relaxed) as usize
+        (self.tail.load(Ordering::Relaxed) - self.head.load(Ordering::Relaxed)) as usize
     }
 
-    /// Takes the folio that has been here longest.
+    /// Takes the folio that has been here longest, for a caller of the allocator.
     #[inline]
     pub(crate) fn pop(&self) -> Option<Entry> {
-        let len = self.len.load(Ordering::Relaxed);
-        if len == 0 {
+        let head = self.head.load(Ordering::Relaxed);
+        if head == self.tail.load(Ordering::Relaxed) {
             return None;
         }
-        let head = self.head.load(Ordering::Relaxed);
         let entry = self.slots[head as usize % SLOTS].load(Ordering::Relaxed);
-        self.head.store((head + 1) % SLOTS as u32, Ordering::Relaxed);
-        self.len.store(len - 1, Ordering::Relaxed);
+        self.head.store(head + 1, Ordering::Relaxed);
         Some(Entry::from_raw(entry))
     }
 
-    /// Adds a folio behind the others; false if the ring is full.
+    /// Adds a folio that a caller of the allocator gave back, behind the
+    /// others; false if there are as many as the limit, or that is not set.
     #[inline]
     pub(crate) fn push(&self, entry: Entry) -> bool {
-        let len = self.len.load(Ordering::Relaxed);
-        if len as usize == SLOTS {
+        let tail = self.tail.load(Ordering::Relaxed);
+        let len = tail - self.head.load(Ordering::Relaxed);
+        if len >= u64::from(self.limit.load(Ordering::Relaxed)) {
             return false;
         }
-        let at = (self.head.load(Ordering::Relaxed) + len) as usize % SLOTS;
-        self.slots[at].store(entry.raw(), Ordering::Relaxed);
-        self.len.store(len + 1, Ordering::Relaxed);
+        self.slots[tail as usize % SLOTS].store(entry.raw(), Ordering::Relaxed);
+        self.tail.store(tail + 1, Ordering::Relaxed);
         true
+    }
+
+    /// Sets the limit.
+    pub(crate) fn set_limit(&self, limit: u16) {
+        self.limit
+            .store(u32::from(limit).min(SLOTS as u32), Ordering::Relaxed);
+    }
+
+    /// Adds folios from the lines.
+    pub(crate) fn fill(&self, entries: &[Entry]) {
+        let tail = self.tail.load(Ordering::Relaxed);
+        debug_assert!(
+            self.len() + entries.len() <= SLOTS,
+            "a batch is smaller than a ring"
+        );
+        for (at, entry) in entries.iter().enumerate() {
+            self.slots[(tail as usize + at) % SLOTS].store(entry.raw(), Ordering::Relaxed);
+        }
+        let count = entries.len() as u64;
+        self.tail.store(tail + count, Ordering::Relaxed);
+        let filled = self.filled.load(Ordering::Relaxed);
+        self.filled.store(filled + count, Ordering::Relaxed);
+    }
+
+    /// Takes a folio out, for the lines.
+    pub(crate) fn drain(&self) -> Option<Entry> {
+        let entry = self.pop()?;
+        let drained = self.drained.load(Ordering::Relaxed);
+        self.drained.store(drained + 1, Ordering::Relaxed);
+        Some(entry)
+    }
+
+    /// Folios that callers took through this ring, since boot.
+    pub(crate) fn taken(&self) -> u64 {
+        self.head
+            .load(Ordering::Relaxed)
+            .wrapping_sub(self.drained.load(Ordering::Relaxed))
+    }
+
+    /// Folios that callers gave back through this ring, since boot.
+    pub(crate) fn given(&self) -> u64 {
+        self.tail
+            .load(Ordering::Relaxed)
+            .wrapping_sub(self.filled.load(Ordering::Relaxed))
     }
 
     /// The folios, for audits.
@@ -127,6 +184,7 @@ mod tests {
     #[test]
     fn first_in_first_out_round_and_round() {
         let ring = Ring::default();
+        ring.set_limit(SLOTS as u16);
         let mut next = 0;
         for round in 0..1000u64 {
             assert!(ring.push(Entry::new(Pfn::new(round), round % 2 == 0)));
@@ -143,10 +201,22 @@ mod tests {
     #[test]
     fn a_full_ring_refuses() {
         let ring = Ring::default();
+        assert!(!ring.push(Entry::default()), "its limit is not set");
+        ring.set_limit(SLOTS as u16);
         for at in 0..SLOTS as u64 {
             assert!(ring.push(Entry::new(Pfn::new(at), false)));
         }
         assert!(!ring.push(Entry::default()));
         assert_eq!(ring.iter().count(), SLOTS);
+    }
+
+    #[test]
+    fn what_callers_took_and_gave_is_counted() {
+        let ring = Ring::default();
+        ring.set_limit(8);
+        ring.fill(&[Entry::default(); 4]);
+        assert!(ring.pop().is_some() && ring.pop().is_some() && ring.push(Entry::default()));
+        assert!(ring.drain().is_some() && ring.drain().is_some());
+        assert_eq!((ring.taken(), ring.given(), ring.len()), (2, 1, 1));
     }
 }

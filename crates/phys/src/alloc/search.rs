@@ -76,7 +76,7 @@ impl Blocks {
             if done {
                 return;
             }
-            if self.lines[block].count() == 0 {
+            if self.lines[block].is_used_up() {
                 continue;
             }
             if want.order.raw() > 9 {
@@ -85,7 +85,7 @@ impl Blocks {
             }
             let claim = self.tags[block].claim();
             let before = into.len();
-            if self.lines[block].count() == BLOCK as u32 {
+            if self.lines[block].is_whole() {
                 self.retag(&claim, zone, block, want.mobility);
             }
             self.take(&claim, block, want.order, want.count - before as u32, into);
@@ -105,7 +105,7 @@ impl Blocks {
         {
             self.take(&claim, block, want.order, want.count, into);
         }
-        if into.is_empty() || self.lines[block].count() == 0 {
+        if into.is_empty() || self.lines[block].is_used_up() {
             self.release_current(zone, current);
         }
     }
@@ -187,7 +187,7 @@ impl Blocks {
             let Some(claim) = self.tags[block].try_claim() else {
                 continue;
             };
-            if self.lines[block].count() == BLOCK as u32 {
+            if self.lines[block].is_whole() {
                 self.retag(&claim, zone, block, want.mobility);
                 self.take(&claim, block, want.order, want.count, into);
             }
@@ -221,12 +221,16 @@ impl Blocks {
             let Some(claim) = self.tags[block].try_claim() else {
                 continue;
             };
-            if self.lines[block].count() == BLOCK as u32 {
+            let whole = self.lines[block].is_whole();
+            if whole {
                 self.retag(&claim, zone, block, want.mobility);
                 self.take(&claim, block, want.order, 1, into);
             }
             drop(claim);
-            self.refresh(zone, block);
+            // Nobody can have freed any of its frames in between.
+            if !(whole && self.move_level(zone, block, Level::Whole, Level::Full)) {
+                self.refresh(zone, block);
+            }
         }
     }
 
@@ -240,7 +244,7 @@ impl Blocks {
         let Some(claims) = self.claim_both(block) else {
             return;
         };
-        let whole = both.iter().all(|&at| self.lines[at].count() == BLOCK as u32);
+        let whole = both.iter().all(|&at| self.lines[at].is_whole());
         if whole {
             let mut halves = Batch::new();
             for (claim, at) in claims.iter().zip(both) {

@@ -8,13 +8,20 @@ use crate::mutant::{Mutant, is_on, ordering};
 use crate::zone::ZoneId;
 
 const CLAIMED: u32 = 1 << 0;
-const MOBILITY_SHIFT: u32 = 1;
-const MOBILITY: u32 = 0b11 << MOBILITY_SHIFT;
-const LEVEL_SHIFT: u32 = 4;
-const LEVEL: u32 = 0b111 << LEVEL_SHIFT;
-const ZONE_SHIFT: u32 = 8;
+const SHELF_SHIFT: u32 = 1;
+const SHELF: u32 = 0b11 << SHELF_SHIFT;
+const ZONE_SHIFT: u32 = 3;
 const ZONE: u32 = 0xff << ZONE_SHIFT;
-const GAPLESS: u32 = 1 << 16;
+const LEVEL_SHIFT: u32 = 11;
+const LEVEL: u32 = 0b111 << LEVEL_SHIFT;
+const GAPLESS: u32 = 1 << 14;
+
+/// Shelves of rings that a zone has: one for each mobility, and one without room.
+pub(crate) const SHELVES: usize = 4;
+
+/// Where the rings for a block's folios lie among a CPU's: its zone and shelf.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct RingKey(pub(crate) u32);
 
 /// How full a block is, roughly: in which map of hints it stands.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -114,15 +121,10 @@ impl Tag {
         Some(ZoneId(raw.checked_sub(1)? as u8))
     }
 
-    /// The zone and mobility of the block; `None` where there is no RAM.
+    /// Where folios of this block go when they are freed.
     #[inline]
-    pub(crate) fn home(&self) -> Option<(ZoneId, Mobility)> {
-        let word = self.0.load(Ordering::Relaxed);
-        let zone = ((word & ZONE) >> ZONE_SHIFT).checked_sub(1)?;
-        Some((
-            ZoneId(zone as u8),
-            Mobility::from_raw((word & MOBILITY) >> MOBILITY_SHIFT),
-        ))
+    pub(crate) fn ring_key(&self) -> RingKey {
+        RingKey((self.0.load(Ordering::Relaxed) & (ZONE | SHELF)) >> SHELF_SHIFT)
     }
 
     /// Puts the block into a zone, at boot.
@@ -145,12 +147,12 @@ impl Tag {
     /// To which mobility the block is given.
     #[inline]
     pub(crate) fn mobility(&self) -> Mobility {
-        Mobility::from_raw((self.0.load(Ordering::Relaxed) & MOBILITY) >> MOBILITY_SHIFT)
+        Mobility::from_raw((self.0.load(Ordering::Relaxed) & SHELF) >> SHELF_SHIFT)
     }
 
     /// Gives the block to a mobility; returns the level it stands at.
     pub(crate) fn set_mobility(&self, mobility: Mobility) -> Level {
-        let before = self.update(|word| word & !MOBILITY | (mobility as u32) << MOBILITY_SHIFT);
+        let before = self.update(|word| word & !SHELF | (mobility as u32) << SHELF_SHIFT);
         Level::from_raw((before & LEVEL) >> LEVEL_SHIFT)
     }
 

@@ -2,15 +2,16 @@
 
 use foliant_platform::Platform;
 use foliant_platform::sync::SpinLock;
+use foliant_platform::sync::atomic::AtomicBool;
 use foliant_units::{Order, PAGE_SIZE, Pfn, PfnRange, PhysAddr, PhysRange};
 
 use super::map::MemoryMap;
 use super::memblock::{Attributes, Memblock};
-use super::options::{BootError, BootOptions};
+use super::options::{BootError, BootOptions, Poison};
 use super::tables::{Carver, room};
 use crate::alloc::{
     BLOCK, Blocks, Counters, CpuArea, Cpus, HintWord, Hints, Injector, Level, Line, Mobility, PFN_LIMIT,
-    RingSet, Tag, block_of, map_of, place_of,
+    Ring, Tag, ZoneShare, block_of, map_of, place_of,
 };
 use crate::phys::Phys;
 use crate::present::{Present, PresentRange};
@@ -68,6 +69,7 @@ impl<P: Platform> Phys<P> {
         let cpus = Cpus::new(
             carver.table(plan.cpus),
             carver.table(plan.cpus * plan.zones),
+            carver.table(Cpus::rings(plan.cpus, plan.zones)),
             plan.zones,
         );
 
@@ -75,7 +77,7 @@ impl<P: Platform> Phys<P> {
         memblock.release_lists();
         let zones = settle_zones(&plan, &memblock, &records, &blocks, &present, &options);
         memblock.retire();
-        Ok(Self {
+        let phys = Self {
             records,
             blocks,
             cpus,
@@ -83,12 +85,15 @@ impl<P: Platform> Phys<P> {
             present,
             shared: Counters::default(),
             injector: Injector::default(),
+            short_ways: AtomicBool::new(options.poison == Poison::Off),
             poisoning: options.poison,
             on_violation: options.on_violation,
             last_violation: SpinLock::new(None),
             reclaimer: SpinLock::new(None),
             platform,
-        })
+        };
+        phys.tell_cpus();
+        Ok(phys)
     }
 }
 
@@ -147,8 +152,9 @@ impl Plan {
             + room::<Tag>(self.blocks)
             + room::<HintWord>(Hints::words(self.blocks))
             + room::<CpuArea>(self.cpus)
-            + room::<RingSet>(self.cpus * self.zones)
             + room::<PresentRange>(self.present)
+            + room::<ZoneShare>(self.cpus * self.zones)
+            + room::<Ring>(Cpus::rings(self.cpus, self.zones))
     }
 }
 

@@ -18,6 +18,7 @@ struct Cpu {
 impl Cpu {
     fn with_entries(count: u64) -> Arc<Self> {
         let cpu = Self::default();
+        cpu.ring.set_limit(8);
         for at in 0..count {
             assert!(cpu.ring.push(Entry::new(Pfn::new(at), false)));
         }

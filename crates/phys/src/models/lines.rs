@@ -42,7 +42,8 @@ impl Block {
         };
         let Some(claim) = claim else { return 0 };
         let mut taken = 0;
-        self.line.claim(Order::ZERO, want, |at| taken |= 1 << at);
+        self.line
+            .claim(Order::ZERO, want, |_, bits, _| taken |= bits as u32);
         drop(claim);
         for at in (0..FRAMES).filter(|at| taken >> at & 1 == 1) {
             self.contents[at].write();

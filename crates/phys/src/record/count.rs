@@ -112,6 +112,7 @@ impl Count {
         self.put_shared()
     }
 
+    #[inline(never)]
     fn put_shared(&self) -> Left {
         // Release: what this holder did comes before the release by another.
         let before = self
@@ -160,6 +161,8 @@ impl Count {
         self.0.fetch_or(count & NUMBER, Ordering::Release);
     }
 
+    #[cold]
+    #[inline(never)]
     fn stick(&self) {
         self.0.store(SATURATED, Ordering::Relaxed);
     }

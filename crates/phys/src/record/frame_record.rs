@@ -57,6 +57,12 @@ pub struct FrameRecord {
 #[cfg(not(loom))]
 const _: () = assert!(size_of::<FrameRecord>() == 64, "one cache line per frame");
 
+/// The order that a word of flags holds.
+#[inline]
+fn order_in(word: u64) -> Order {
+    Order::new((word >> ORDER_SHIFT) as u8 & 0xf).unwrap_or_default()
+}
+
 impl FrameRecord {
     /// The flags now.
     #[inline]
@@ -104,8 +110,7 @@ impl FrameRecord {
     /// The order of the folio; meaningful in its first frame.
     #[inline]
     pub fn order(&self) -> Order {
-        let raw = (self.word.load(Ordering::Relaxed) >> ORDER_SHIFT) as u8 & 0xf;
-        Order::new(raw).unwrap_or_default()
+        order_in(self.word.load(Ordering::Relaxed))
     }
 
     /// What the frame was allocated for.
@@ -127,6 +132,19 @@ impl FrameRecord {
         self.word.fetch_and(!(0xf << ORDER_SHIFT), Ordering::Relaxed);
         self.word
             .fetch_or(u64::from(order.raw()) << ORDER_SHIFT, Ordering::Relaxed);
+    }
+
+    /// Makes the record of a folio without references a free frame's, and tells
+    /// its order; `None`, and no change, if flags or mappings say that someone
+    /// still uses it.
+    #[inline]
+    pub(crate) fn end_of_use(&self) -> Option<Order> {
+        let word = self.word.load(Ordering::Acquire);
+        if word & FrameFlags::FORBIDDEN_AT_FREE.bits() != 0 || self.maps.get() != 0 {
+            return None;
+        }
+        self.end(FrameFlags::empty());
+        Some(order_in(word))
     }
 
     /// Makes this a free frame's record, keeping `flags`.

@@ -4,7 +4,7 @@ use foliant_units::{Pfn, PfnRange};
 
 use super::frame_record::FrameRecord;
 use crate::ram::Table;
-use foliant_platform::sync::atomic::{AtomicU32, Ordering};
+use foliant_platform::sync::atomic::{AtomicU64, Ordering};
 
 /// Frames per section: 128 MiB.
 const SECTION_SHIFT: u32 = 15;
@@ -13,9 +13,22 @@ const SECTION: u64 = 1 << SECTION_SHIFT;
 /// Which part of the table of records is a section's; nothing for a section
 /// without RAM.
 #[derive(Debug, Default)]
-pub(crate) struct SectionStart {
-    first: AtomicU32,
-    len: AtomicU32,
+pub(crate) struct SectionStart(AtomicU64);
+
+impl SectionStart {
+    /// `len` records from number `first` on.
+    fn set(&self, first: u32, len: u32) {
+        let word = u64::from(first) << 32 | u64::from(len);
+        self.0.store(word, Ordering::Release);
+    }
+
+    /// The number of the record of the frame `within` frames into the section.
+    #[inline]
+    fn find(&self, within: u32) -> Option<usize> {
+        // Acquire: records that were added later are seen cleared.
+        let word = self.0.load(Ordering::Acquire);
+        (within < word as u32).then(|| (word >> 32) as usize + within as usize)
+    }
 }
 
 /// The record of every frame, found through the frame's section: a hole of
@@ -28,6 +41,9 @@ pub(crate) struct SectionStart {
 pub(crate) struct Records {
     sections: Table<SectionStart>,
     records: Table<FrameRecord>,
+    /// Frames from zero up whose record has the frame's number: all that lie
+    /// below the first hole of a section's size.
+    flat: usize,
 }
 
 /// How much room [`Records`] needs for some RAM.
@@ -84,26 +100,36 @@ impl Records {
         records: Table<FrameRecord>,
         present: impl Iterator<Item = PfnRange>,
     ) -> Self {
-        let mut next = 0;
+        let (mut next, mut flat) = (0, 0);
         each_section(present, |section, len| {
-            sections[section].first.store(next, Ordering::Relaxed);
-            sections[section].len.store(len as u32, Ordering::Relaxed);
+            sections[section].set(next, len as u32);
+            if section << SECTION_SHIFT == next as usize {
+                flat = next as usize + len;
+            }
             next += len as u32;
         });
-        Self { sections, records }
+        Self {
+            sections,
+            records,
+            flat,
+        }
     }
 
     /// The record of a frame; `None` outside the sections that have RAM. A
     /// hole inside such a section has a record, which stays blank.
     #[inline]
     pub(crate) fn get(&self, pfn: Pfn) -> Option<&FrameRecord> {
+        match self.records.get(pfn.index()) {
+            Some(record) if pfn.index() < self.flat => Some(record),
+            _ => self.find(pfn),
+        }
+    }
+
+    #[inline(never)]
+    fn find(&self, pfn: Pfn) -> Option<&FrameRecord> {
         let section = self.sections.get((pfn.raw() >> SECTION_SHIFT) as usize)?;
         let within = (pfn.raw() & (SECTION - 1)) as u32;
-        if within >= section.len.load(Ordering::Relaxed) {
-            return None;
-        }
-        let at = (section.first.load(Ordering::Relaxed) + within) as usize;
-        self.records.get(at)
+        self.records.get(section.find(within)?)
     }
 }
 

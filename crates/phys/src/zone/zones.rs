@@ -29,8 +29,6 @@ impl ZoneId {
 pub struct Zones {
     list: [Zone; MAX_ZONES],
     len: usize,
-    /// For each node and highest zone, the zone to ask first.
-    first: [[Option<ZoneId>; ZONE_KINDS]; MAX_NODES],
     /// For each node, the zones in the order in which to ask them.
     fallback: [[ZoneId; MAX_ZONES]; MAX_NODES],
 }
@@ -40,7 +38,6 @@ impl Zones {
         Self {
             list: core::array::from_fn(|_| Zone::new(ZoneKind::Normal, NodeId(0))),
             len: 0,
-            first: [[None; ZONE_KINDS]; MAX_NODES],
             fallback: [[ZoneId(0); MAX_ZONES]; MAX_NODES],
         }
     }
@@ -113,16 +110,10 @@ impl Zones {
             .filter(move |(_, zone)| zone.kind() <= highest && only.is_none_or(|node| node == zone.node()))
     }
 
-    /// The first of [`for_request`](Self::for_request); `None` also where that
-    /// depends on more than the node and the zone.
-    #[inline]
-    pub(crate) fn first(&self, highest: ZoneKind, node: NodeChoice, local: NodeId) -> Option<ZoneId> {
-        let node = match node {
-            NodeChoice::Local => local,
-            NodeChoice::Prefer(node) => node,
-            NodeChoice::Only(_) => return None,
-        };
-        self.first[node.index() % MAX_NODES][highest.index()]
+    /// The zone that CPUs of a node ask first.
+    pub(crate) fn first(&self, highest: ZoneKind, node: NodeId) -> Option<ZoneId> {
+        let zone = self.for_request(highest, NodeChoice::Prefer(node), node).next();
+        zone.map(|(id, _)| id)
     }
 
     /// Works out everything that depends on the sizes of all zones.
@@ -167,14 +158,6 @@ impl Zones {
                 (distance, core::cmp::Reverse(zone.kind()))
             });
             self.fallback[node] = order;
-            for kind in ZoneKind::ALL {
-                let node_id = NodeId(node as u8);
-                let first = self
-                    .for_request(kind, NodeChoice::Prefer(node_id), node_id)
-                    .next()
-                    .map(|(id, _)| id);
-                self.first[node][kind.index()] = first;
-            }
         }
     }
 }
