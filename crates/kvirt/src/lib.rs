@@ -8,9 +8,13 @@ extern crate alloc;
 extern crate std;
 
 mod caller;
+pub mod fixmap;
+pub mod kmap;
 mod mapping;
 mod mutant;
+pub mod percpu;
 pub mod slab;
+pub mod stack;
 pub mod vmalloc;
 
 pub use caller::Caller;

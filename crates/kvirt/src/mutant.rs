@@ -8,6 +8,18 @@ pub(crate) enum Mutant {
     GiveBeforeFlush,
     /// Who finds no addresses does not wait for purges under way.
     PurgeWithoutTurn,
+    /// Slots of the pkmap are used again without a flush.
+    WrapWithoutFlush,
+    /// A waiter of the pkmap takes its ticket after it has looked.
+    TicketAfterLook,
+    /// Who unmaps does not wake those who wait.
+    UnmapWithoutWake,
+    /// A local slot is taken by a load and a store.
+    LocalInTwoSteps,
+    /// A cached stack is taken by a load and a store.
+    StackInTwoSteps,
+    /// A stack is cached over one that is there.
+    StackOverwritten,
     /// A part of a block is handed out by a load and a store.
     BlockInTwoSteps,
     /// A block is retired by everyone who finds it unused.

@@ -60,6 +60,12 @@ pub unsafe trait Mmu: Platform {
         Err(Errno::NOSYS)
     }
 
+    /// Makes this CPU forget the ranges: enough where no other CPU used them
+    /// since their last flush. The caller keeps preemption off from the use on.
+    fn flush_local(&self, context: &Self::Context, what: Flush<'_>) {
+        self.flush(context, what);
+    }
+
     /// Makes every CPU forget the ranges. Callable with spin locks held on
     /// bare metal only from a context that may wait for other CPUs; callers
     /// here hold no table lock.

@@ -344,6 +344,15 @@ unsafe impl Mmu for SoftMachine {
         Ok(SoftContext::new(self.clone(), space, true))
     }
 
+    fn flush_local(&self, context: &SoftContext, what: Flush<'_>) {
+        if !context.is_kernel() {
+            return self.flush(context, what);
+        }
+        self.0.counts.flushes.fetch_add(1, Ordering::Relaxed);
+        self.cpu_state(self.cpu()).lock().shoot_down_kernel(what);
+        self.0.counts.dropped.fetch_add(1, Ordering::Relaxed);
+    }
+
     fn flush(&self, context: &SoftContext, what: Flush<'_>) {
         self.0.counts.flushes.fetch_add(1, Ordering::Relaxed);
         let left = self.0.forget.lock().act(&what);

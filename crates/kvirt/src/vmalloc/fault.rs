@@ -8,7 +8,7 @@ use foliant_platform::Mmu;
 use foliant_units::VirtAddr;
 
 use super::area::{AreaInfo, AreaState};
-use super::vmalloc::Vmalloc;
+use super::memory::Vmalloc;
 
 /// An access of the kernel that nothing can make right.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -11,8 +11,8 @@ use super::area::{Frames, Use};
 use super::block::{BLOCK_PAGES, Block, Fate, LARGEST_PART};
 use super::book::{Found, Held};
 use super::flush_list::FlushList;
+use super::memory::Vmalloc;
 use super::request::VmallocError;
-use super::vmalloc::Vmalloc;
 use crate::caller::Caller;
 use crate::mapping;
 
@@ -45,7 +45,7 @@ impl RamMap {
 impl<P: Mmu, F: KernelFormat> Vmalloc<P, F> {
     /// Maps frames side by side for a short while, cheaper than
     /// [`map`](Self::map): small maps are cut from a block of the calling CPU.
-    /// There is no guard page. The map holds a reference to each frame until
+    /// There is no guard page between them. The map holds a reference to each frame until
     /// its translations are gone; the caller holds one now.
     ///
     /// # Errors
@@ -61,10 +61,10 @@ impl<P: Mmu, F: KernelFormat> Vmalloc<P, F> {
         let pages = if count <= LARGEST_PART {
             self.cut(count)?
         } else {
-            let pages = self.place(count, 1).ok_or(VmallocError::NoAddresses)?;
+            let place = self.place(count + 1, 1).ok_or(VmallocError::NoAddresses)?;
             self.space
-                .publish(pages, Self::bare(Use::Ram, Caller::named("vm_map_ram"), false));
-            pages
+                .publish(place, Self::bare(Use::Ram, Caller::named("vm_map_ram"), true));
+            VpnRange::new(place.start, place.start + count)
         };
         let map = RamMap { pages };
         self.references(frames).for_each(drop);
@@ -149,13 +149,11 @@ impl<P: Mmu, F: KernelFormat> Vmalloc<P, F> {
     }
 
     fn new_block(&self) -> Result<CurrentBlock, VmallocError> {
-        let pages = self
-            .place(BLOCK_PAGES, BLOCK_PAGES)
-            .ok_or(VmallocError::NoAddresses)?;
+        let pages = self.place(BLOCK_PAGES + 1, 1).ok_or(VmallocError::NoAddresses)?;
         let block = Arc::new(Block::default());
         let caller = Caller::named("vm_map_ram");
         self.space
-            .publish(pages, Self::bare(Use::Block(block.clone()), caller, false));
+            .publish(pages, Self::bare(Use::Block(block.clone()), caller, true));
         Ok(CurrentBlock {
             start: pages.start,
             block,

@@ -15,6 +15,7 @@ mod count;
 mod fault;
 mod flush_list;
 mod map_ram;
+mod memory;
 #[cfg(all(test, loom))]
 mod models;
 mod proc_info;
@@ -23,11 +24,11 @@ mod request;
 mod space;
 #[cfg(all(test, not(loom)))]
 mod tests;
-mod vmalloc;
 mod vmap;
 
 pub use area::{AreaInfo, AreaKind, AreaState};
 pub use fault::BadAccess;
+pub(crate) use flush_list::FlushList;
 pub use map_ram::RamMap;
+pub use memory::{Purging, Vmalloc, VmallocStats};
 pub use request::{BadFree, LargePages, VmallocError, VmallocRequest};
-pub use vmalloc::{Purging, Vmalloc, VmallocStats};

@@ -8,7 +8,7 @@ use foliant_platform::Mmu;
 use foliant_uapi::text::{VmallocArea, VmallocMarks, VmallocUse, Vmallocinfo};
 
 use super::area::{AreaInfo, AreaKind, AreaState};
-use super::vmalloc::Vmalloc;
+use super::memory::Vmalloc;
 
 impl<P: Mmu, F: KernelFormat> Vmalloc<P, F> {
     /// The file: areas in use in ascending order, then those that wait for a
@@ -32,6 +32,8 @@ fn line(info: &AreaInfo) -> VmallocArea {
         return VmallocArea::plain(start, end, VmallocUse::Unpurged);
     }
     if info.kind == AreaKind::MapRam {
+        // Linux has no guard page there, so none is shown.
+        let end = info.usable().end;
         return VmallocArea::plain(start, end, VmallocUse::MapRam);
     }
     let marks = match info.kind {

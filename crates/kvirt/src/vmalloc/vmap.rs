@@ -6,8 +6,8 @@ use foliant_units::{PAGE_SHIFT, Pfn, PhysRange, VirtAddr, VpnRange};
 
 use super::area::{Frames, Use};
 use super::book::Held;
+use super::memory::Vmalloc;
 use super::request::{BadFree, VmallocError};
-use super::vmalloc::Vmalloc;
 use crate::caller::Caller;
 use crate::mapping;
 
