@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use alloc::boxed::Box;
+
 use foliant_arch::{Entry, ErrorCode, KernelFormat, PageFault};
 use foliant_paging::{PageTables, TopSync};
 use foliant_platform::Mmu;
@@ -11,14 +13,14 @@ use super::area::{AreaInfo, AreaState};
 use super::memory::Vmalloc;
 
 /// An access of the kernel that nothing can make right.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BadAccess {
     /// The address.
     pub at: VirtAddr,
     /// What was tried.
     pub code: ErrorCode,
     /// The area that it concerns, if there is or was one.
-    pub area: Option<AreaInfo>,
+    pub area: Option<Box<AreaInfo>>,
 }
 
 impl<P: Mmu, F: KernelFormat> Vmalloc<P, F> {
@@ -50,7 +52,7 @@ impl<P: Mmu, F: KernelFormat> Vmalloc<P, F> {
         BadAccess {
             at: fault.at,
             code: fault.code,
-            area: self.find_area(fault.at),
+            area: self.find_area(fault.at).map(Box::new),
         }
     }
 }
