@@ -1,5 +1,7 @@
 //! The `foliant` command: one file per sub-command.
 
+mod layout;
+mod output;
 mod report;
 mod run;
 mod size;
@@ -27,6 +29,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Run(run::Args),
+    Layout(layout::Args),
 }
 
 fn main() -> ExitCode {
@@ -44,5 +47,6 @@ fn main() -> ExitCode {
     };
     match cli.command {
         Command::Run(args) => run::run(&args),
+        Command::Layout(args) => layout::run(&args),
     }
 }

@@ -19,6 +19,7 @@ mod explain;
 mod format;
 mod geometry;
 mod kernel_leaf;
+pub mod layout;
 mod leaves;
 mod level;
 pub mod npt;

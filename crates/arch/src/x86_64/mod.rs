@@ -5,7 +5,6 @@ mod control;
 mod flags;
 mod format;
 mod kernel_leaf;
-mod layout;
 mod pte;
 
 pub use absent::{Absent, Markers, MigrationKind, PrivateKind, SwapEntry, SwapMarks};
@@ -13,5 +12,4 @@ pub(crate) use control::describe;
 pub use control::{Control, Pkru, Rights};
 pub use flags::PteFlags;
 pub use format::{LongMode, X86_64, X86_64La57};
-pub use layout::{Layout, Region, layout};
 pub use pte::{MAX_PHYS_BITS, Pte};

@@ -1,6 +1,6 @@
 //! The machine's physical memory, as firmware would tell of it.
 
-use foliant_phys::boot::{MapEntry, MapError, RegionKind};
+use foliant_phys::boot::{MapEntry, RegionKind};
 use foliant_phys::{MemoryMap, NodeId};
 use foliant_units::{PAGE_MASK, PhysAddr, PhysRange};
 use thiserror::Error;
