@@ -23,3 +23,8 @@ fn a_segv_handler_continues() {
 fn a_stack_that_overflows_kills() {
     run("overflow", &["-O0"]);
 }
+
+#[test]
+fn system_v_segments() {
+    run("segments", &[]);
+}

@@ -15,6 +15,7 @@ use crate::futex::Futexes;
 use crate::machine::UserMachine;
 use crate::observe::Observer;
 use crate::pid::Tree;
+use crate::shm::Segments;
 use crate::syscall::Counts;
 use crate::timer::{Expire, TimerId, TimerQueue};
 
@@ -28,6 +29,7 @@ pub struct Kernel<M: UserMachine> {
     futexes: Futexes,
     counts: Counts,
     files: MachineFiles<M>,
+    segments: Segments<M>,
     booted: Nanos,
     observer: Option<Arc<dyn Observer<M>>>,
     seeds: AtomicU64,
@@ -112,7 +114,13 @@ impl<M: UserMachine> Kernel<M> {
             timers: TimerQueue::new(),
             counts: Counts::new(),
             files: MachineFiles::default(),
+            segments: Segments::default(),
         })
+    }
+
+    /// System V shared memory.
+    pub fn segments(&self) -> &Segments<M> {
+        &self.segments
     }
 
     /// The machine.

@@ -40,6 +40,7 @@ pub mod pipe;
 mod process;
 pub mod procfs;
 mod sched;
+pub mod shm;
 pub mod signal;
 pub mod signalfd;
 pub mod socket;

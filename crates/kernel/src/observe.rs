@@ -48,12 +48,18 @@ pub trait Observer<M: UserMachine>: Send + Sync {
 }
 
 impl<M: UserMachine> Kernel<M> {
-    /// Tells the observer that the last task of a process leaves `space`. To
+    /// Tells the observer, and segments of shared memory, that the last task of
+    /// a process leaves `space`. To
     /// be called before a `vfork` parent is told.
     pub(crate) fn observe_end(&self, task: &Task<M>, space: &Space<M>) {
         // A vfork child leaves its parent's space, which goes on.
         let borrowed = task.vfork.lock().is_some();
-        if let Some(observer) = self.observer().filter(|_| !borrowed) {
+        if borrowed {
+            return;
+        }
+        let segments = crate::shm::segments_in(self, space, None);
+        crate::shm::note_detached(self, task, &segments);
+        if let Some(observer) = self.observer() {
             observer.space_ends(task, space);
         }
     }

@@ -232,7 +232,7 @@ impl<P: Mmu> Space<P> {
     /// # Linux source concept
     /// `__vm_enough_memory()` with `OVERCOMMIT_GUESS`: refused is only what
     /// could not fit if the machine were empty.
-    pub(crate) fn may_commit(&self, pages: u64) -> bool {
+    pub fn may_commit(&self, pages: u64) -> bool {
         pages <= self.env.frames()
     }
 

@@ -42,7 +42,7 @@ impl<B: Backing> Vma<B> {
             entry.device = Device { major, minor };
             entry.inode = mapping.label.inode();
             // What the kernel itself provides has no file, and so no offset.
-            if entry.inode != 0 {
+            if (entry.device, entry.inode) != (Device::default(), 0) {
                 entry.offset = self.pgoff << PAGE_SHIFT;
             }
         }

@@ -25,6 +25,7 @@ pub mod poll;
 pub mod prctl;
 pub mod resource;
 pub mod sched;
+pub mod shm;
 pub mod signal;
 pub mod stat;
 mod syscall;

@@ -12,6 +12,7 @@ mod process;
 mod root;
 mod status;
 mod sys;
+mod sysvipc;
 
 pub use root::root;
 

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use foliant_units::Errno;
 
-use super::{Subject, machine, process, sys};
+use super::{Subject, machine, process, sys, sysvipc};
 use crate::fs::pseudo::{Listing, Place, PseudoDirectory, PseudoLink, PseudoText};
 use crate::fs::{Caller, Entry, FileType, Link, NodeRef, magic};
 use crate::kernel::Kernel;
@@ -135,6 +135,9 @@ impl<M: UserMachine> Listing<M> for Root<M> {
                 host,
             ));
         }
+        if name == b"sysvipc" {
+            return Ok(sysvipc::directory(place.below(name, 0o555), self.kernel.clone()));
+        }
         if let Some(text) = machine::Text::of(name) {
             let kernel = self.kernel.clone();
             let make = move || kernel.upgrade().map(|kernel| text.make(&kernel)).ok_or(Errno::IO);
@@ -160,6 +163,7 @@ impl<M: UserMachine> Listing<M> for Root<M> {
             entries.push(entry(text.name(), FileType::Regular));
         }
         entries.push(entry(b"sys", FileType::Directory));
+        entries.push(entry(b"sysvipc", FileType::Directory));
         if let Some(host) = &self.host {
             let there = HOSTS.iter().filter(|name| host.lookup(name, caller).is_ok());
             entries.extend(there.map(|name| entry(name, FileType::Regular)));

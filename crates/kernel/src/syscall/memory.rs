@@ -7,15 +7,16 @@ use foliant_mm::{MapRequest, MoveRequest};
 use foliant_uapi::io::{Iovec, UIO_MAXIOV};
 use foliant_uapi::mman::{MapFlags, MlockAllFlags, MlockFlags, MremapFlags, MsyncFlags, Prot};
 use foliant_uapi::{Advice, Sysno};
-use foliant_units::{Errno, VirtAddr};
+use foliant_units::{Errno, VirtAddr, VirtRange};
 
 use super::{Answer, Ctx, Fail, Handler};
 use crate::machine::UserMachine;
+use crate::shm::{note_detached, segments_in};
 
 pub(super) fn handler<M: UserMachine>(nr: Sysno) -> Option<Handler<M>> {
     Some(match nr {
         Sysno::MMAP => mmap,
-        Sysno::MUNMAP => |ctx| done(ctx.space()?.munmap(ctx.addr(0), ctx.args[1])),
+        Sysno::MUNMAP => munmap,
         Sysno::MPROTECT => mprotect,
         Sysno::PKEY_MPROTECT => pkey_mprotect,
         Sysno::MREMAP => mremap,
@@ -58,6 +59,16 @@ fn mmap<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
         file,
     };
     Ok(ctx.space()?.mmap(&request)?.raw())
+}
+
+/// `munmap(address, length)`
+fn munmap<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
+    let (space, start, len) = (ctx.space()?, ctx.addr(0), ctx.args[1]);
+    let pages = VirtRange::sized(start, len).map(VirtRange::pages);
+    let segments = pages.map(|pages| segments_in(ctx.kernel, &space, Some(pages)));
+    space.munmap(start, len)?;
+    note_detached(ctx.kernel, ctx.task, &segments.unwrap_or_default());
+    Ok(0)
 }
 
 /// `mprotect(address, length, protection)`

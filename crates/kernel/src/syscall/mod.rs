@@ -21,6 +21,7 @@ mod memory;
 mod pidfd;
 mod prctl;
 mod sched;
+mod shm;
 mod signal;
 mod sleep;
 mod system;

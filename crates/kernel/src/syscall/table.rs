@@ -27,6 +27,7 @@ pub fn handler<M: UserMachine>(nr: u64) -> Option<Handler<M>> {
         .or_else(|| super::limits::handler(nr))
         .or_else(|| super::prctl::handler(nr))
         .or_else(|| super::sched::handler(nr))
+        .or_else(|| super::shm::handler(nr))
         .or_else(|| super::sleep::handler(nr))
         .or_else(|| super::system::handler(nr))
         .or_else(|| super::timer::handler(nr))

@@ -138,6 +138,7 @@ impl Session {
         if let Some(mount) = &self.shared_memory {
             mount.clear();
         }
+        self.kernel.segments().clear();
     }
 
     /// Runs a program to its end. Signals that a terminal sends to this process
