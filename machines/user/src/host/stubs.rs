@@ -35,6 +35,10 @@ struct Zygote {
     making: Option<Slot>,
 }
 
+/// Calls of the zygote until the first process is made: that it is there, and
+/// that it is ready again.
+const FIRST_ZYGOTE_CALLS: u32 = 2;
+
 /// What a call means to the machine.
 #[derive(Clone, Copy, Debug)]
 pub enum Event {
@@ -53,6 +57,13 @@ impl Stubs {
     /// # Errors
     /// Where the host does not allow it.
     pub fn start(ram: &OwnedFd) -> Result<Self, StartError> {
+        let mut this = Self::unlearnt(ram)?;
+        this.frames = this.first_frame(|| this.next_event())?;
+        Ok(this)
+    }
+
+    /// Stubs that do not know yet where the host puts their frames.
+    fn unlearnt(ram: &OwnedFd) -> Result<Self, StartError> {
         let control = Control::new()?;
         let mut random = [0; 8];
         sys::random(&mut random)?;
@@ -67,7 +78,7 @@ impl Stubs {
         });
         // A layout that fits nothing; the first frame replaces it.
         let frames = FrameLayout::unknown();
-        let mut this = Self {
+        Ok(Self {
             control,
             listener,
             secret,
@@ -76,38 +87,48 @@ impl Stubs {
             frames,
             reads_bases,
             idle,
-        };
-        this.frames = this.first_frame()?;
-        Ok(this)
+        })
     }
 
-    /// Has a process fault, to see where the host puts its frame.
-    fn first_frame(&self) -> Result<FrameLayout, StartError> {
+    /// Has a process fault, to see where the host puts its frame. Afterwards
+    /// nobody owes a call: the machine, which counts on whom it waits for,
+    /// would take one that is left over for somebody else's.
+    fn first_frame(
+        &self,
+        mut next: impl FnMut() -> Result<Option<Event>, HostError>,
+    ) -> Result<FrameLayout, StartError> {
         let died = |what: &str| StartError::StubDied(what.to_owned());
         let slot = self.control.take().ok_or_else(|| died("no slot"))?;
         self.spawn(slot);
         let mut process = None;
-        let layout = loop {
-            match self.next_event()? {
+        let mut layout = None;
+        let mut zygote_calls = 0;
+        // The zygote may be slower than the process that it made.
+        while layout.is_none() || zygote_calls < FIRST_ZYGOTE_CALLS {
+            match next()? {
                 Some(Event::Stub(call, Cause::Born(_))) => {
                     process = Some(call.thread);
+                    self.child_made(slot);
                     let frame = frame::blank(&self.control, slot, &[0; REGISTER_COUNT]);
                     self.resume(slot, call.id, &[Op::unmap_slot(Slot::ZYGOTE)], frame);
                 }
                 Some(Event::Stub(call, Cause::Signal(_))) => {
-                    break FrameLayout::learn(&self.control, slot, call.args[2]);
+                    layout = Some(FrameLayout::learn(&self.control, slot, call.args[2]));
                 }
-                Some(Event::Zygote(None)) | None => {}
+                Some(Event::Zygote(None)) => zygote_calls += 1,
+                None => {}
                 Some(other) => return Err(died(&format!("unexpected {other:?}"))),
             }
-        };
+        }
         if let Some(process) = process {
             sys::kill(process);
             // SAFETY: no status is asked for.
             unsafe { libc::waitpid(process, core::ptr::null_mut(), 0) };
         }
         self.control.give_back(slot);
-        layout.ok_or_else(|| died("a signal frame of unknown shape"))
+        layout
+            .flatten()
+            .ok_or_else(|| died("a signal frame of unknown shape"))
     }
 
     /// The control area.
@@ -145,13 +166,7 @@ impl Stubs {
         if call.thread == self.zygote {
             return Ok(Some(Event::Zygote(self.zygote_waits(call))));
         }
-        let cause = Cause::of(&call.args);
-        if let Cause::Born(slot) = cause
-            && let Ok(slot) = u16::try_from(slot)
-        {
-            self.child_made(Slot(slot));
-        }
-        Ok(Some(Event::Stub(call, cause)))
+        Ok(Some(Event::Stub(call, Cause::of(&call.args))))
     }
 
     /// Whether a call waits, so that [`next_event`](Self::next_event) would not.
@@ -203,8 +218,9 @@ impl Stubs {
     }
 
     /// The process that the zygote made has read its operations, which lie in
-    /// the zygote's page: the next order may replace them.
-    fn child_made(&self, slot: Slot) {
+    /// the zygote's page: the next order may replace them. To be called when its
+    /// number is known, so that its death is not taken for the next one's.
+    pub fn child_made(&self, slot: Slot) {
         let mut idle = self.lock_zygote();
         if idle.making == Some(slot) {
             idle.making = None;
@@ -287,3 +303,35 @@ const _: () = assert!(
     RIP < REGISTER_COUNT,
     "the instruction pointer is a register of the frame"
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_zygote_that_is_slower_than_its_child_owes_no_call() {
+        let ram = sys::memfd(c"ram", 1 << 20, 0).expect("memory");
+        let stubs = Stubs::unlearnt(&ram).expect("stubs");
+        let (mut zygote_calls, mut faulted, mut late) = (0, false, None);
+        let next = || {
+            loop {
+                if faulted && late.is_some() {
+                    return Ok(late.take());
+                }
+                let event = stubs.next_event()?;
+                if let Some(Event::Zygote(_)) = event {
+                    zygote_calls += 1;
+                    if zygote_calls == FIRST_ZYGOTE_CALLS && !faulted {
+                        late = event;
+                        continue;
+                    }
+                }
+                faulted |= matches!(event, Some(Event::Stub(_, Cause::Signal(_))));
+                return Ok(event);
+            }
+        };
+        stubs.first_frame(next).expect("a frame");
+        assert_eq!(zygote_calls, FIRST_ZYGOTE_CALLS);
+        assert!(late.is_none(), "a call was left over");
+    }
+}

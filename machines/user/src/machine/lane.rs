@@ -118,9 +118,16 @@ impl Lane {
         State::ALL[self.state.load(Ordering::SeqCst) as usize & 3]
     }
 
-    /// Moves it, and tells those who wait for it to leave guest code.
-    pub(crate) fn set_state(&self, state: State) {
-        self.state.store(state as u32, Ordering::SeqCst);
+    /// Moves it unless it is elsewhere. Only [`die`](Self::die) makes it dead,
+    /// and that for good.
+    fn change_state(&self, from: State, to: State) -> bool {
+        self.state
+            .compare_exchange(from as u32, to as u32, Ordering::SeqCst, Ordering::SeqCst)
+            .is_ok()
+    }
+
+    /// Tells those who wait for it to leave guest code.
+    fn tell_of_state(&self) {
         if self.waiting.load(Ordering::SeqCst) != 0 {
             let _errand = self.lock_errand();
             self.changed.notify_all();
@@ -129,28 +136,23 @@ impl Lane {
 
     /// It came in: from now on its handler has it. False if it is dead.
     pub(crate) fn arrive(&self, from: State) -> bool {
-        let inside = State::Inside as u32;
-        let came = self
-            .state
-            .compare_exchange(from as u32, inside, Ordering::SeqCst, Ordering::SeqCst);
-        if came.is_ok() {
-            self.set_state(State::Inside);
+        let came = self.change_state(from, State::Inside);
+        if came {
+            self.tell_of_state();
         }
-        came.is_ok()
+        came
     }
 
-    /// Its handler has let go of it without an answer. False if it had none.
+    /// Its handler lets go of it: from now on the reaper tells of its end.
+    /// False if it is dead, and its handler is to tell.
     pub(crate) fn depart(&self) -> bool {
-        let (inside, running) = (State::Inside as u32, State::Running as u32);
-        self.state
-            .compare_exchange(inside, running, Ordering::SeqCst, Ordering::SeqCst)
-            .is_ok()
+        self.change_state(State::Inside, State::Running)
     }
 
     /// Notes that its host thread is gone; where it was.
     pub(crate) fn die(&self) -> State {
         let old = self.state.swap(State::Dead as u32, Ordering::SeqCst);
-        self.set_state(State::Dead);
+        self.tell_of_state();
         self.deliver(Errand::Lost);
         State::ALL[old as usize & 3]
     }
@@ -171,7 +173,7 @@ impl Lane {
         !timeout.timed_out()
     }
 
-    /// Waits for its first call, by which it has read what made it.
+    /// Waits for its first call, by which it has read what made it, or its end.
     pub(crate) fn await_birth(&self) {
         self.waiting.fetch_add(1, Ordering::SeqCst);
         let guard = self.lock_errand();

@@ -128,7 +128,10 @@ impl User {
         self.pool().expect();
         let (mut ops, ended) = self.ended_lanes(&context);
         ops.extend(thread_ops(lane.slot));
-        let made = self.errand(parent, ops);
+        let made = self.errand(parent, ops).and_then(|()| {
+            // A process that ends takes its threads along, born or not.
+            self.lanes().enlist(&lane).then_some(()).ok_or(Errno::AGAIN)
+        });
         if made.is_ok() {
             self.lanes().retire(&ended);
             // It reads its first operations in the parent's page, which the
@@ -137,7 +140,9 @@ impl User {
             lane.await_birth();
         }
         if made.is_err() {
-            self.pool().came();
+            if matches!(lane.die(), State::Unborn | State::Running) {
+                self.pool().came();
+            }
             context.leave(lane);
             lane.set_space(None);
             lane.set_task(None);

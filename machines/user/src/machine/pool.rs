@@ -44,7 +44,9 @@ impl Pool {
 
     /// An expected trap came, or will not come.
     pub(crate) fn came(&self) {
-        self.expected.fetch_sub(1, Ordering::SeqCst);
+        let before = self.expected.fetch_sub(1, Ordering::SeqCst);
+        // With one too few nobody would receive while all workers wait.
+        debug_assert!(before > 0, "a trap came that nobody expected");
     }
 
     /// The calling worker begins to receive.

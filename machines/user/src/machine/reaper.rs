@@ -42,11 +42,12 @@ fn bury(machine: &User, process: i32) {
     {
         machine.stillborn(slot);
     }
-    for lane in lanes {
-        let state = lane.die();
+    // First all, because the end of one task may wait for another's thread.
+    let states: Vec<State> = lanes.iter().map(|lane| lane.die()).collect();
+    for (lane, state) in lanes.iter().zip(states) {
         if state != State::Dead {
             machine.counters().killed.fetch_add(1, Ordering::Relaxed);
         }
-        machine.mourn(&lane, state);
+        machine.mourn(lane, state);
     }
 }

@@ -57,16 +57,23 @@ impl Registry {
     /// A lane's host thread made its first call.
     pub(crate) fn born(&self, lane: &Arc<Lane>, thread: i32) {
         lane.thread.store(thread, Ordering::SeqCst);
-        // A process's first thread has its number.
-        let process = match lane.process.load(Ordering::SeqCst) {
-            0 => thread,
-            known => known,
-        };
-        lane.process.store(process, Ordering::SeqCst);
-        self.lock().entry(process).or_default().push(lane.clone());
+        // A process's first thread has its number. Whoever made another one
+        // enlists it.
+        if lane.process.load(Ordering::SeqCst) == 0 {
+            lane.process.store(thread, Ordering::SeqCst);
+            self.lock().entry(thread).or_default().push(lane.clone());
+        }
         if let Some(place) = usize::try_from(thread).ok().and_then(|at| self.threads.get(at)) {
             place.store(lane.slot.0, Ordering::Release);
         }
+    }
+
+    /// A lane's host thread was made in a process that has others: the end of
+    /// the process will be its own. False if that has come already.
+    pub(crate) fn enlist(&self, lane: &Arc<Lane>) -> bool {
+        let mut processes = self.lock();
+        let lanes = processes.get_mut(&lane.numbers().0);
+        lanes.map(|lanes| lanes.push(lane.clone())).is_some()
     }
 
     /// A lane's host thread is ending, and its number may be another's soon.

@@ -101,6 +101,7 @@ impl User {
             return self.stranger(call);
         };
         self.lanes().born(&lane, call.thread);
+        self.stubs().child_made(lane.slot);
         if !lane.arrive(State::Unborn) {
             return self.misbehaved(&lane);
         }
@@ -262,7 +263,8 @@ impl User {
         let frame = match cpu.form {
             Form::Framed { frame } => frame,
             Form::Nascent => return self.launch(&mut cpu),
-            Form::Notified { .. } | Form::Lost => return,
+            Form::Lost => return self.abandon(&cpu.lane),
+            Form::Notified { .. } => return,
         };
         let bases = cpu.store();
         let mut ops = Vec::new();
@@ -281,7 +283,11 @@ impl User {
         };
         self.pool().expect();
         cpu.lane.sent.store(space.removed(), Ordering::SeqCst);
-        cpu.lane.set_state(State::Running);
+        if !cpu.lane.depart() {
+            self.pool().came();
+            self.abandon(&cpu.lane);
+            return true;
+        }
         // Whoever notes staleness after this sees the thread run.
         if space.is_stale() {
             if cpu.lane.arrive(State::Running) {
@@ -316,8 +322,11 @@ impl User {
             lane.sent.store(latest, Ordering::SeqCst);
             lane.frame.store(frame, Ordering::SeqCst);
             self.pool().expect();
-            lane.set_state(State::Running);
-            inner.lanes.len() == 1
+            lane.depart().then_some(inner.lanes.len() == 1)
+        };
+        let Some(alone) = alone else {
+            self.pool().came();
+            return self.abandon(lane);
         };
         debug_assert!(ops.len() <= OPS_MAX, "a reply's operations fit in their page");
         self.kick_if_wanted(lane);
@@ -351,7 +360,8 @@ impl User {
             return Err(Errno::AGAIN);
         };
         if !self.may_hold_secret(&space, &cpu.lane) {
-            self.misbehaved(&cpu.lane);
+            kill(cpu.lane.numbers().0);
+            cpu.form = Form::Lost;
             return Err(Errno::AGAIN);
         }
         ops.push(Op::ready());
@@ -451,6 +461,20 @@ impl User {
     fn lost(&self, lane: &Arc<Lane>) {
         let state = lane.die();
         self.mourn(lane, state);
+    }
+
+    /// A thread vanished while its handler had it. The reaper leaves the task
+    /// to the handler, which ends it here.
+    fn abandon(&self, lane: &Arc<Lane>) {
+        lane.die();
+        let (Some(task), Some(kernel)) = (lane.task(), self.kernel()) else {
+            return;
+        };
+        if let Some(space) = lane.space() {
+            space.leave(lane);
+        }
+        kernel.lost(&task);
+        lane.set_task(None);
     }
 
     /// Whether an order with operations may be sent: the thread cannot store the
