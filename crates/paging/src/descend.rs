@@ -293,10 +293,25 @@ impl<S: Store, F: Format> Tree<S, F> {
         if !guard.get(page).is_empty() && !seeded(Mutant::LinkBlindly) {
             return Some(spare);
         }
+        if seeded(Mutant::LinkRelaxed) {
+            // After the pin, whose fence in the model would publish it.
+            self.clear(&spare);
+        }
         guard.put_link(page, spare.table());
+        if seeded(Mutant::LinkUncleared) {
+            self.clear(&spare);
+        }
         self.count(spare.level, true);
         spare.linked();
         None
+    }
+
+    /// Empties a table that the store gave out as it was, for two mutants.
+    fn clear(&self, spare: &Spare<'_, S>) {
+        let words = self.store.words(spare.table());
+        for index in 0..F::GEOMETRY.entries(spare.level) {
+            words.store_plain(index, 0);
+        }
     }
 
     /// Live entries of `table`, for checks.

@@ -24,7 +24,8 @@ const TABLES: usize = 32;
 ///
 /// # Locking
 /// [`flush`](Self::flush) and [`finish`](Self::finish), and so dropping it,
-/// wait for other CPUs: hold no table lock. Under a table lock ask
+/// wait for other CPUs, and for descents where many unlinked tables wait for
+/// them: hold no table lock and no [`Reader`](crate::Reader). Under a table lock ask
 /// [`has_room`](Self::has_room) before an entry is taken out;
 /// [`edit_range`](Tree::edit_range) does the rest.
 ///
@@ -132,11 +133,13 @@ impl<'t, S: Store, F: Format> GatherOf<'t, S, F> {
         self.flush();
     }
 
-    /// An unlinked table that covered `pages`.
+    /// Whether [`add_table`](Self::add_table) will take one more.
+    pub(crate) fn has_room_for_table(&self) -> bool {
+        self.table_count < TABLES
+    }
+
+    /// An unlinked table that covered `pages`; the gather has room for it.
     pub(crate) fn add_table(&mut self, pages: VpnRange, table: Pfn) {
-        if self.table_count == TABLES {
-            self.flush();
-        }
         self.removed(pages);
         self.tables[self.table_count] = table;
         self.table_count += 1;
@@ -189,7 +192,7 @@ impl<'t, S: Store, F: Format> GatherOf<'t, S, F> {
             self.table_count = 0;
             drop(limbo);
             self.tree.store.leave();
-            self.tree.collect();
+            self.tree.hold_back();
         }
     }
 }

@@ -189,7 +189,11 @@ impl<'t, S: Store, F: Format> TableGuard<'t, S, F> {
     pub(crate) fn put_link(&mut self, page: Vpn, table: Pfn) {
         let link = F::Entry::link(table.base(), self.level);
         // The store publishes the table's content to those who follow the link.
-        self.words.store(self.index(page), link.raw());
+        if seeded(Mutant::LinkRelaxed) {
+            self.words.store_plain(self.index(page), link.raw());
+        } else {
+            self.words.store(self.index(page), link.raw());
+        }
         self.counted(F::Entry::EMPTY, link);
     }
 

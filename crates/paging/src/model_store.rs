@@ -15,6 +15,7 @@ use foliant_platform::sync::{SpinLock, UnsafeCell};
 use foliant_platform::{Flush, FlushKind};
 use foliant_units::{Pfn, VpnRange};
 
+use crate::mutant::{Mutant, seeded};
 use crate::store::{Header, Store, Words};
 
 pub(crate) struct ModelTable {
@@ -32,6 +33,17 @@ pub(crate) struct ModelTable {
 unsafe impl Sync for ModelTable {}
 // SAFETY: as above.
 unsafe impl Send for ModelTable {}
+
+/// What memory holds that nobody has cleared: a page of somebody else.
+const STALE: u64 = 0x0bad_0007;
+
+impl ModelTable {
+    fn clear(&self) {
+        for word in &self.words {
+            word.store(0, Ordering::Relaxed);
+        }
+    }
+}
 
 impl Header for &ModelTable {
     fn lock(&self) -> &AtomicU32 {
@@ -61,6 +73,7 @@ pub(crate) struct ModelStore {
     free: SpinLock<Vec<u32>>,
     /// Allocations that still succeed.
     credit: AtomicU32,
+    waiting_max: usize,
     pub(crate) flushes: SpinLock<Vec<Flushed>>,
     pub(crate) put: SpinLock<Vec<Pfn>>,
     /// How many flushes there had been when each frame was put.
@@ -70,7 +83,7 @@ pub(crate) struct ModelStore {
 impl ModelStore {
     pub(crate) fn new(tables: u32, entries: usize) -> Self {
         let table = || ModelTable {
-            words: (0..entries).map(|_| AtomicU64::new(0)).collect(),
+            words: (0..entries).map(|_| AtomicU64::new(STALE)).collect(),
             lock: AtomicU32::new(0),
             live: AtomicU32::new(0),
             next: AtomicU32::new(0),
@@ -81,12 +94,20 @@ impl ModelStore {
             tables: (0..tables).map(|_| table()).collect(),
             free: SpinLock::new((1..tables).rev().collect()),
             credit: AtomicU32::new(u32::MAX),
+            waiting_max: 64,
             flushes: SpinLock::new(Vec::new()),
             put: SpinLock::new(Vec::new()),
             put_after: SpinLock::new(Vec::new()),
         };
         store.tables[0].in_use.store(1, Ordering::Relaxed);
+        store.tables[0].clear();
         store
+    }
+
+    /// The same, with room for no more than `max` unlinked tables that wait.
+    pub(crate) fn with_waiting_max(mut self, max: usize) -> Self {
+        self.waiting_max = max;
+        self
     }
 
     #[cfg_attr(loom, expect(dead_code, reason = "the models have memory enough"))]
@@ -163,8 +184,8 @@ impl Store for ModelStore {
         let table = &self.tables[number as usize];
         table.life.with_mut(|_| ());
         assert_eq!(table.in_use.swap(1, Ordering::Relaxed), 0);
-        for word in &table.words {
-            word.store(0, Ordering::Relaxed);
+        if !seeded(Mutant::LinkUncleared) && !seeded(Mutant::LinkRelaxed) {
+            table.clear();
         }
         table.lock.store(0, Ordering::Relaxed);
         table.live.store(0, Ordering::Relaxed);
@@ -179,6 +200,9 @@ impl Store for ModelStore {
             1,
             "{table:?} is released twice"
         );
+        for word in &found.words {
+            word.store(STALE, Ordering::Relaxed);
+        }
         self.free.lock().push(table.raw() as u32);
     }
 
@@ -210,6 +234,10 @@ impl Store for ModelStore {
 
     fn cpus(&self) -> usize {
         1
+    }
+
+    fn waiting_max(&self) -> usize {
+        self.waiting_max
     }
 }
 

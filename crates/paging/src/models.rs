@@ -59,6 +59,11 @@ fn tables() -> Arc<Tables> {
     Arc::new(Tree::in_store(ModelStore::new(8, 2)))
 }
 
+/// Tables of which none may wait after a flush.
+fn hasty_tables() -> Arc<Tables> {
+    Arc::new(Tree::in_store(ModelStore::new(8, 2).with_waiting_max(0)))
+}
+
 fn map(tables: &Tables, page: u64, entry: Pte) {
     let mut leaf = tables
         .lock_leaf(Vpn::new(page), Missing::Allocate)
@@ -151,6 +156,39 @@ fn loom_a_walker_never_touches_a_freed_table() {
 }
 
 #[test]
+fn loom_unlinked_tables_do_not_pile_up_behind_a_descent() {
+    holds_but_not_with(&[Mutant::NeverHoldBack, Mutant::FlushPinned], || {
+        let tables = hasty_tables();
+        map(&tables, 0, pte(0x10));
+        let other = tables.clone();
+        both(
+            move || {
+                let found = other.get(Vpn::new(0));
+                assert!(found == pte(0x10) || found.is_empty());
+            },
+            || {
+                unmap(&tables, 0);
+                assert_eq!(tables.waiting(), 0);
+            },
+        );
+        clean(&tables);
+    });
+}
+
+#[test]
+fn loom_two_who_wait_for_descents_do_not_wait_for_each_other() {
+    holds_but_not_with(&[Mutant::FlushPinned], || {
+        let tables = hasty_tables();
+        map(&tables, 0, pte(0x10));
+        map(&tables, 1, pte(0x11));
+        let other = tables.clone();
+        both(move || unmap(&other, 0), || unmap(&tables, 1));
+        assert_eq!(tables.waiting(), 0);
+        clean(&tables);
+    });
+}
+
+#[test]
 fn loom_a_late_pin_is_noticed() {
     // The clock moves between a walker's look at it and its count.
     holds_but_not_with(&[Mutant::PinOnce], || {
@@ -174,8 +212,7 @@ fn loom_a_late_pin_is_noticed() {
 
 #[test]
 fn loom_a_new_table_is_seen_with_its_entries() {
-    // No mutant: the fence that `loom` needs in the epoch publishes as well.
-    check(|| {
+    holds_but_not_with(&[Mutant::LinkUncleared, Mutant::LinkRelaxed], || {
         let tables = tables();
         let other = tables.clone();
         both(

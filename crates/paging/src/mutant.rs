@@ -8,6 +8,10 @@
 pub(crate) enum Mutant {
     /// A detached table is locked like an open one.
     LockDetached,
+    /// A new table is linked before it is cleared.
+    LinkUncleared,
+    /// The link to a new table does not publish its content.
+    LinkRelaxed,
     /// The lock is given back without publishing.
     UnlockRelaxed,
     /// A new table is linked without looking whether somebody else was faster.
@@ -24,6 +28,10 @@ pub(crate) enum Mutant {
     PinOnce,
     /// A pin is given back without ordering the reads before.
     UnpinRelaxed,
+    /// Unlinked tables pile up behind a descent.
+    NeverHoldBack,
+    /// Descents are waited for under a pin.
+    FlushPinned,
     /// An entry is changed by reading and storing.
     UpdateByStore,
     /// A large mapping is split as it was when first looked at.

@@ -1,5 +1,7 @@
 //! Unlinking tables that have become empty.
 
+use core::ops::ControlFlow;
+
 use foliant_arch::{Entry, Format, Level};
 use foliant_units::{Pfn, Vpn, VpnRange};
 
@@ -19,39 +21,66 @@ impl<S: Store, F: Format> Tree<S, F> {
     ///
     /// # Locking
     /// Takes one table lock at a time. Others may fault in the range: a table
-    /// that gets an entry in time is left alone.
+    /// that gets an entry in time is left alone. Where there are many tables the
+    /// gather is flushed on the way.
     ///
     /// # Linux source concept
     /// `free_pgtables()` with its floor and ceiling.
     pub fn free_range(&self, range: VpnRange, gather: &mut GatherOf<'_, S, F>) {
-        // The pin keeps the tables that this walk stands on.
-        let pin = self.pin();
-        self.prune(self.store.root(), F::GEOMETRY.top(), range, gather);
-        drop(pin);
+        let mut from = range.start;
+        loop {
+            // The pin keeps the tables that this walk stands on. It ends before
+            // the flush, which waits for pins.
+            let pin = self.pin();
+            let walked = self.prune(self.store.root(), F::GEOMETRY.top(), range, from, gather);
+            if seeded(Mutant::FlushPinned) {
+                gather.flush();
+            }
+            drop(pin);
+            let ControlFlow::Break(reached) = walked else {
+                return;
+            };
+            gather.flush();
+            from = reached;
+        }
     }
 
-    /// Prunes the children of `table`, a table of `level`.
-    fn prune(&self, table: Pfn, level: Level, range: VpnRange, gather: &mut GatherOf<'_, S, F>) {
+    /// Prunes the children of `table`, a table of `level`, from the page `from`
+    /// on. Breaks where the gather has no room for another table.
+    fn prune(
+        &self,
+        table: Pfn,
+        level: Level,
+        range: VpnRange,
+        from: Vpn,
+        gather: &mut GatherOf<'_, S, F>,
+    ) -> ControlFlow<Vpn> {
         let Some(below) = F::GEOMETRY.below(level) else {
-            return;
+            return ControlFlow::Continue(());
         };
         let words = self.store.words(table);
-        let mut at = range.start;
+        let mut at = from.max(range.start);
         while at < range.end {
             let span = F::GEOMETRY.entry_range(level, at);
             let entry = F::Entry::from_raw(words.load(F::GEOMETRY.index(level, at)));
             if entry.is_table(level) && !self.tops.is_foreign::<F>(level, at) {
                 let child = frame_of(entry, level);
-                self.prune(child, below, range.intersect(span), gather);
+                self.prune(child, below, range.intersect(span), at, gather)?;
                 let stays = level == F::GEOMETRY.top() && self.tops == Tops::Lent;
-                if range.covers(span) && !stays && self.try_detach(child, below, at) {
-                    self.unlink(table, level, at);
-                    self.count(below, false);
-                    gather.add_table(span, child);
+                if range.covers(span) && !stays {
+                    if !gather.has_room_for_table() {
+                        return ControlFlow::Break(at);
+                    }
+                    if self.try_detach(child, below, at) {
+                        self.unlink(table, level, at);
+                        self.count(below, false);
+                        gather.add_table(span, child);
+                    }
                 }
             }
             at = span.end;
         }
+        ControlFlow::Continue(())
     }
 
     /// Detaches `table` if it is linked and empty.

@@ -75,6 +75,13 @@ pub trait Store: Send + Sync + Sized + 'static {
     /// How many CPUs there are.
     fn cpus(&self) -> usize;
 
+    /// How many unlinked tables of one tree may wait for descents before those
+    /// who unlink more wait as well. Each of them may add what one
+    /// [gather](crate::GatherOf) holds.
+    fn waiting_max(&self) -> usize {
+        64
+    }
+
     /// Called before a table lock is taken: preemption goes off.
     fn enter(&self) {}
 

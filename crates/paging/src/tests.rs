@@ -419,9 +419,11 @@ fn random_operations_agree_with_a_map() {
 
 #[test]
 fn threads_that_map_and_unmap_leave_consistent_tables() {
-    // A thread that is off its CPU keeps what others unlink in limbo.
-    const TABLES: u32 = 1 << 16;
-    let tree: Tree<_, Tiny> = Tree::in_store(ModelStore::new(TABLES, 2));
+    // Seven at most are linked. A thread that is off its CPU keeps eight in
+    // limbo, to which each of four adds seven at most, and one that it links.
+    const TABLES: u32 = 64;
+    let store = ModelStore::new(TABLES, 2).with_waiting_max(8);
+    let tree: Tree<_, Tiny> = Tree::in_store(store);
     std::thread::scope(|scope| {
         for thread in 0..4u64 {
             let tree = &tree;
@@ -445,4 +447,42 @@ fn threads_that_map_and_unmap_leave_consistent_tables() {
     unmap(&tree, pages(0, 8));
     tree.collect();
     assert_eq!(tree.store().free_tables(), TABLES as usize - 1);
+}
+
+#[test]
+fn tables_of_a_gigabyte_go_through_a_gather_with_room_for_few() {
+    let tree = tree(600);
+    for leaf in 0..512 {
+        map(&tree, leaf * 512, pte(1));
+    }
+    assert_eq!(tree.tables(Level::PTE), 512);
+    unmap(&tree, pages(0, 512 * 512));
+    assert_eq!((tree.tables(Level::PTE), tree.tables(Level::PMD)), (0, 0));
+    assert_eq!(tree.waiting(), 0);
+    clean(&tree);
+}
+
+#[test]
+fn who_unlinks_tables_waits_for_a_descent_that_holds_too_many() {
+    let tree: Tree<_, Tiny> = Tree::in_store(ModelStore::new(64, 2).with_waiting_max(4));
+    std::thread::scope(|scope| {
+        let reader = tree.reader();
+        let unlinker = scope.spawn(|| {
+            for _ in 0..1000 {
+                map(&tree, 0, pte(1));
+                unmap(&tree, pages(0, 8));
+            }
+        });
+        // Two tables go each time.
+        while tree.waiting() < 6 {
+            std::thread::yield_now();
+        }
+        for _ in 0..1000 {
+            std::thread::yield_now();
+        }
+        assert_eq!(tree.waiting(), 6);
+        drop(reader);
+        unlinker.join().unwrap();
+    });
+    assert!(tree.waiting() <= 4);
 }

@@ -9,6 +9,7 @@ use foliant_units::{PAGE_SIZE, Pfn, PhysAddr, Vpn};
 
 use crate::epoch::{Epoch, Pin};
 use crate::limbo::Limbo;
+use crate::mutant::{Mutant, seeded};
 use crate::share::Tops;
 use crate::store::{Store, Words};
 use crate::unrolled::for_each_linking_level;
@@ -94,6 +95,25 @@ impl<S: Store, F: Format> Tree<S, F> {
 
     /// Frees the unlinked tables that no descent can see any more.
     pub fn collect(&self) {
+        self.collect_some();
+    }
+
+    /// Frees unlinked tables, and waits for descents as long as more of them
+    /// are left than the store bears: who unlinks tables faster than others
+    /// leave them must not fill memory with them. A descent waits for nobody
+    /// but the holders of table locks, and those for nobody.
+    ///
+    /// # Locking
+    /// The caller holds no table lock and no pin.
+    pub(crate) fn hold_back(&self) {
+        let mut spins = 0;
+        while self.collect_some() > self.store.waiting_max() && !seeded(Mutant::NeverHoldBack) {
+            relax(&mut spins);
+        }
+    }
+
+    /// Frees unlinked tables. Returns how many are left.
+    fn collect_some(&self) -> usize {
         self.store.enter();
         let mut limbo = self.limbo.lock();
         if limbo.waiting() != 0 {
@@ -102,8 +122,10 @@ impl<S: Store, F: Format> Tree<S, F> {
             let now = self.epoch.advance();
             limbo.collect(&self.store, now);
         }
+        let left = limbo.waiting();
         drop(limbo);
         self.store.leave();
+        left
     }
 
     /// Waits a while for descents to end, so that unlinked tables are freed.
@@ -115,7 +137,8 @@ impl<S: Store, F: Format> Tree<S, F> {
         }
     }
 
-    /// The right to read many entries without a lock: one pin for all.
+    /// The right to read many entries without a lock: one pin for all. Its
+    /// holder unmaps nothing, because that may wait for pins.
     pub fn reader(&self) -> Reader<'_, S, F> {
         Reader {
             tree: self,

@@ -10,7 +10,7 @@ use crate::machine::SoftMachine;
 
 /// How often one access may fault before it counts as stuck: more often than
 /// any race can make it, less often than a test is patient.
-const PATIENCE: u32 = 100_000;
+const PATIENCE: u32 = 500;
 
 /// What a CPU runs in: tables, and somebody who resolves their faults.
 pub trait AddressSpace {
