@@ -16,7 +16,6 @@ use crate::pid::{Node, Pid};
 use crate::process::Process;
 use crate::syscall::{Ctx, Fail, Restart};
 use crate::task::{Parts, Task, UserWords, Vfork};
-use crate::user;
 
 /// What a new task is to be like.
 #[derive(Clone, Copy, Debug, Default)]
@@ -269,10 +268,10 @@ fn tell_numbers<M: UserMachine>(ctx: &Ctx<'_, M>, request: &Request, child: &Arc
         request.flags.contains(CloneFlags::PARENT_SETTID),
         ctx.task.space(),
     ) {
-        let _ = user::write(&space, request.parent_tid, &number);
+        let _ = ctx.copier(&space).write(request.parent_tid, &number);
     }
     if let (true, Some(space)) = (request.flags.contains(CloneFlags::CHILD_SETTID), child.space()) {
-        let _ = user::write(&space, request.child_tid, &number);
+        let _ = ctx.copier(&space).write(request.child_tid, &number);
     }
 }
 

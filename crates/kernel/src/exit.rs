@@ -14,8 +14,9 @@ use crate::process::{FaultBase, Process};
 use crate::signal::{count_stopped, kill_others, tell_parent};
 use crate::space::Space;
 use crate::task::Task;
+use crate::timer;
+use crate::user::Copier;
 use crate::wait::{Ended, Usage, WaitStatus};
-use crate::{timer, user};
 
 /// Makes the whole process end with `status`, unless it is ending already.
 pub(crate) fn end_process<M: UserMachine>(task: &Arc<Task<M>>, status: WaitStatus) {
@@ -75,7 +76,12 @@ pub(crate) fn leave_image<M: UserMachine>(kernel: &Arc<Kernel<M>>, task: &Arc<Ta
     let clear = task.words.lock().clear_child_tid.take();
     if let (Some(at), Some(space)) = (clear, task.space()) {
         // As in Linux, an address that cannot be written is nobody's error.
-        if user::write(&space, at.raw(), &0u32).is_ok() {
+        let memory = Copier {
+            kernel,
+            task,
+            space: &space,
+        };
+        if memory.write(at.raw(), &0u32).is_ok() {
             futex::wake_word(kernel, &space, at, 1);
         }
     }

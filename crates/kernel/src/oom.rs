@@ -3,14 +3,53 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use foliant_platform::Nanos;
 use foliant_platform::sync::atomic::Ordering;
 use foliant_uapi::signal::Signal;
 
 use crate::kernel::Kernel;
 use crate::machine::{OomReport, UserMachine};
+use crate::park::Interrupt;
 use crate::process::Process;
 use crate::signal::Target;
 use crate::task::Task;
+
+/// A copy from or to user memory that gets no frame, for the time of one
+/// system call's copy.
+pub(crate) struct Shortage<'a, M: UserMachine> {
+    kernel: &'a Kernel<M>,
+    task: &'a Arc<Task<M>>,
+    waits: u32,
+}
+
+/// How long one wait for a victim's frames takes, and how many there are. The
+/// victim may need a lock that the copying task holds; then the copy fails.
+const WAIT: Nanos = Nanos(1_000_000);
+const WAITS: u32 = 2000;
+
+impl<'a, M: UserMachine> Shortage<'a, M> {
+    /// Nothing was missing so far.
+    pub(crate) fn new(kernel: &'a Kernel<M>, task: &'a Arc<Task<M>>) -> Self {
+        let waits = 0;
+        Self { kernel, task, waits }
+    }
+
+    /// Kills somebody, if nobody is dying, and waits a little. True if the copy
+    /// is to be tried again; false if the task itself is to die.
+    pub(crate) fn relieve(&mut self) -> bool {
+        let is_doomed = || self.task.parker().interrupted(Interrupt::ByKill);
+        if is_doomed() || self.waits == WAITS {
+            return false;
+        }
+        kill_somebody(self.kernel, self.task);
+        let parker = self.task.parker();
+        let until = Nanos(parker.now().0 + WAIT.0);
+        // Always ends by the time or by a kill.
+        let _ = parker.park(Interrupt::ByKill, Some(until), || None::<()>);
+        self.waits += 1;
+        !is_doomed()
+    }
+}
 
 /// Kills the process that holds most memory. The faulting task tries again
 /// when it returns to user mode: the victim's frames are free then, or it is
@@ -18,7 +57,7 @@ use crate::task::Task;
 ///
 /// # Linux source concept
 /// `out_of_memory()`, `oom_badness()`.
-pub(crate) fn kill_somebody<M: UserMachine>(kernel: &Arc<Kernel<M>>, task: &Arc<Task<M>>) {
+pub(crate) fn kill_somebody<M: UserMachine>(kernel: &Kernel<M>, task: &Arc<Task<M>>) {
     let processes: Vec<Arc<Process<M>>> = {
         let tree = kernel.tree();
         tree.nodes().map(|(_, node)| node.process.clone()).collect()
@@ -30,6 +69,7 @@ pub(crate) fn kill_somebody<M: UserMachine>(kernel: &Arc<Kernel<M>>, task: &Arc<
     let total = kernel.memory().phys().stats().total;
     let victim = processes
         .iter()
+        .filter(|process| process.any_task().is_some())
         .filter_map(|process| badness(process, total).map(|points| (points, process)))
         .max_by_key(|&(points, _)| points)
         .map_or(task.process(), |(_, process)| process);

@@ -6,8 +6,7 @@ use alloc::vec::Vec;
 use foliant_units::{Errno, VirtAddr};
 
 use crate::machine::UserMachine;
-use crate::space::Space;
-use crate::user;
+use crate::user::Copier;
 
 /// Longest string, its zero byte included (`MAX_ARG_STRLEN`).
 const STRING_MAX: usize = 32 * 4096;
@@ -32,17 +31,17 @@ impl Args {
     /// # Errors
     /// `FAULT`; `TOOBIG` for too much, judged by `stack_limit` bytes of stack.
     pub(crate) fn read<M: UserMachine>(
-        space: &Space<M>,
+        memory: &Copier<'_, M>,
         argv: u64,
         envp: u64,
         stack_limit: u64,
     ) -> Result<Self, Errno> {
         let mut room = TOTAL_MAX.min(stack_limit / 4).max(TOTAL_MIN);
-        let mut argv = VecDeque::from(read_array(space, argv, &mut room)?);
+        let mut argv = VecDeque::from(read_array(memory, argv, &mut room)?);
         if argv.is_empty() {
             argv.push_back(Vec::new());
         }
-        let envp = read_array(space, envp, &mut room)?;
+        let envp = read_array(memory, envp, &mut room)?;
         Ok(Self { argv, envp })
     }
 
@@ -63,18 +62,22 @@ impl Args {
     }
 }
 
-fn read_array<M: UserMachine>(space: &Space<M>, at: u64, room: &mut u64) -> Result<Vec<Vec<u8>>, Errno> {
+fn read_array<M: UserMachine>(
+    memory: &Copier<'_, M>,
+    at: u64,
+    room: &mut u64,
+) -> Result<Vec<Vec<u8>>, Errno> {
     let mut strings = Vec::new();
     if at == 0 {
         return Ok(strings);
     }
     let mut slot = VirtAddr::new(at);
     loop {
-        let string: u64 = user::read(space, slot.raw())?;
+        let string: u64 = memory.read(slot.raw())?;
         if string == 0 {
             return Ok(strings);
         }
-        let text = user::read_string(space, string, STRING_MAX)?;
+        let text = memory.read_string(string, STRING_MAX)?;
         *room = room.checked_sub(text.len() as u64 + 1 + 8).ok_or(Errno::TOOBIG)?;
         strings.push(text);
         slot = slot.checked_add(8).ok_or(Errno::FAULT)?;

@@ -11,7 +11,7 @@ use crate::kernel::Kernel;
 use crate::machine::UserMachine;
 use crate::space::Space;
 use crate::task::Task;
-use crate::user;
+use crate::user::Copier;
 
 use super::key::{Key, Sharing};
 use super::pi;
@@ -45,7 +45,12 @@ pub(crate) fn release_robust_list<M: UserMachine>(kernel: &Kernel<M>, task: &Arc
         return;
     };
     let Some(space) = task.space() else { return };
-    let Ok(head) = user::read::<RobustListHead, M>(&space, head_at.raw()) else {
+    let memory = Copier {
+        kernel,
+        task,
+        space: &space,
+    };
+    let Ok(head) = memory.read::<RobustListHead>(head_at.raw()) else {
         return;
     };
     let pending = Entry(head.list_op_pending);
@@ -55,7 +60,7 @@ pub(crate) fn release_robust_list<M: UserMachine>(kernel: &Kernel<M>, task: &Arc
         if entry.at() == head_at.raw() {
             break;
         }
-        let next = user::read::<u64, M>(&space, entry.at());
+        let next = memory.read::<u64>(entry.at());
         if entry.at() != pending.at()
             && release(kernel, task, &space, entry, head.futex_offset, false).is_err()
         {

@@ -12,7 +12,7 @@ use foliant_units::{Errno, VirtAddr};
 use crate::kernel::Kernel;
 use crate::machine::{UserCpu, UserMachine, UserRegs, XFormat};
 use crate::task::{FaultInfo, Task};
-use crate::user;
+use crate::user::Copier;
 
 /// Selectors of 64-bit user code and data on Linux.
 pub(super) const USER_CS: u16 = 0x33;
@@ -47,6 +47,11 @@ pub(super) fn push<M: UserMachine>(
         return Err(Errno::FAULT);
     }
     let space = task.space().ok_or(Errno::FAULT)?;
+    let memory = Copier {
+        kernel,
+        task,
+        space: &space,
+    };
     let format = kernel.machine().xformat();
     let regs = *cpu.regs();
     let (stack, blocked) = {
@@ -55,7 +60,7 @@ pub(super) fn push<M: UserMachine>(
     };
     let place = place(&regs, &stack, flags, &format)?;
 
-    write_xstate(&space, place.xstate, cpu.xstate(), &format)?;
+    write_xstate(&memory, place.xstate, cpu.xstate(), &format)?;
     let frame = RtSigFrame {
         pretcode: action.restorer,
         uc: UContext {
@@ -71,7 +76,7 @@ pub(super) fn push<M: UserMachine>(
             SigInfo::default()
         },
     };
-    user::write(&space, place.frame, &frame)?;
+    memory.write(place.frame, &frame)?;
 
     cpu.xstate().copy_from_slice(&initial_xstate(&format));
     let next = cpu.regs();
@@ -201,7 +206,7 @@ fn context(regs: &UserRegs, xstate: u64, blocked: SigSet, fault: FaultInfo) -> S
 /// Writes the extended state with the marks by which user code and
 /// `rt_sigreturn` know its extent.
 fn write_xstate<M: UserMachine>(
-    space: &crate::space::Space<M>,
+    memory: &Copier<'_, M>,
     at: u64,
     image: &[u8],
     format: &XFormat,
@@ -209,7 +214,7 @@ fn write_xstate<M: UserMachine>(
     let mut legacy = [0; LEGACY];
     legacy.copy_from_slice(&image[..LEGACY]);
     if format.size == LEGACY {
-        return user::write_bytes(space, VirtAddr::new(at), &legacy);
+        return memory.write_bytes(VirtAddr::new(at), &legacy);
     }
     let sw = FpxSwBytes {
         magic1: FP_XSTATE_MAGIC1,
@@ -219,16 +224,16 @@ fn write_xstate<M: UserMachine>(
         padding: [0; 7],
     };
     legacy[SW_OFFSET..].copy_from_slice(sw.as_bytes());
-    user::write_bytes(space, VirtAddr::new(at), &legacy)?;
+    memory.write_bytes(VirtAddr::new(at), &legacy)?;
 
     // The x87 and SSE parts always count as in use.
     let mut features = [0; 8];
     features.copy_from_slice(&image[LEGACY..LEGACY + 8]);
     let features = u64::from_le_bytes(features) | 3;
-    user::write(space, at + LEGACY as u64, &features)?;
+    memory.write(at + LEGACY as u64, &features)?;
     let rest = LEGACY + 8;
-    user::write_bytes(space, VirtAddr::new(at + rest as u64), &image[rest..format.size])?;
-    user::write(space, at + format.size as u64, &FP_XSTATE_MAGIC2)
+    memory.write_bytes(VirtAddr::new(at + rest as u64), &image[rest..format.size])?;
+    memory.write(at + format.size as u64, &FP_XSTATE_MAGIC2)
 }
 
 /// State as after reset.

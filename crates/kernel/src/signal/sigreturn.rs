@@ -12,9 +12,8 @@ use foliant_units::{Errno, VirtAddr};
 
 use crate::kernel::Kernel;
 use crate::machine::{UserCpu, UserMachine, UserRegs, XFormat};
-use crate::space::Space;
 use crate::task::Task;
-use crate::user;
+use crate::user::Copier;
 
 use super::frame::{initial_xstate, on_stack};
 
@@ -37,15 +36,20 @@ pub(crate) fn sigreturn<M: UserMachine>(
     cpu: &mut M::Cpu,
 ) -> Result<(), Errno> {
     let space = task.space().ok_or(Errno::FAULT)?;
+    let memory = Copier {
+        kernel,
+        task,
+        space: &space,
+    };
     let at = cpu.regs().rsp.wrapping_sub(8);
     // Copied once: user code may change it meanwhile.
-    let frame: RtSigFrame = user::read(&space, at)?;
+    let frame: RtSigFrame = memory.read(at)?;
 
     task.set_blocked(frame.uc.sigmask);
     let format = kernel.machine().xformat();
     let image = match frame.uc.mcontext.fpstate {
         0 => initial_xstate(&format),
-        at => read_xstate(&space, at, &format)?,
+        at => read_xstate(&memory, at, &format)?,
     };
     restore_regs(cpu.regs(), &frame.uc.mcontext);
     cpu.xstate().copy_from_slice(&image);
@@ -112,13 +116,13 @@ pub(crate) fn set_stack<M: UserMachine>(task: &Task<M>, new: &AltStack, sp: u64)
 
 /// Reads the extended state that `at` holds, in the machine's format: the
 /// whole image where its marks are right, else the legacy part.
-fn read_xstate<M: UserMachine>(space: &Space<M>, at: u64, format: &XFormat) -> Result<Vec<u8>, Errno> {
+fn read_xstate<M: UserMachine>(memory: &Copier<'_, M>, at: u64, format: &XFormat) -> Result<Vec<u8>, Errno> {
     let mut image = initial_xstate(format);
-    user::read_bytes(space, VirtAddr::new(at), &mut image[..LEGACY])?;
+    memory.read_bytes(VirtAddr::new(at), &mut image[..LEGACY])?;
     let legacy = FxSave::read_from_bytes(&image[..LEGACY]).map_err(|_| Errno::FAULT)?;
-    let whole = format.size > LEGACY && has_marks(space, at, &legacy.sw, format);
+    let whole = format.size > LEGACY && has_marks(memory, at, &legacy.sw, format);
     if whole {
-        user::read_bytes(space, VirtAddr::new(at), &mut image)?;
+        memory.read_bytes(VirtAddr::new(at), &mut image)?;
         check_header(&image, legacy.sw.xfeatures, format)?;
     } else if format.size > LEGACY {
         // Only x87 and SSE are in use.
@@ -131,7 +135,7 @@ fn read_xstate<M: UserMachine>(space: &Space<M>, at: u64, format: &XFormat) -> R
 
 /// # Linux source concept
 /// `check_xstate_in_sigframe()`.
-fn has_marks<M: UserMachine>(space: &Space<M>, at: u64, sw: &FpxSwBytes, format: &XFormat) -> bool {
+fn has_marks<M: UserMachine>(memory: &Copier<'_, M>, at: u64, sw: &FpxSwBytes, format: &XFormat) -> bool {
     if sw.magic1 != FP_XSTATE_MAGIC1
         || sw.xstate_size < (LEGACY + 64) as u32
         || sw.xstate_size > format.size as u32
@@ -140,7 +144,9 @@ fn has_marks<M: UserMachine>(space: &Space<M>, at: u64, sw: &FpxSwBytes, format:
         return false;
     }
     let end = at.wrapping_add(u64::from(sw.xstate_size));
-    user::read::<u32, M>(space, end).is_ok_and(|magic| magic == FP_XSTATE_MAGIC2)
+    memory
+        .read::<u32>(end)
+        .is_ok_and(|magic| magic == FP_XSTATE_MAGIC2)
 }
 
 /// What XRSTOR would refuse.

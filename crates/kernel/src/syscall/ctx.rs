@@ -11,7 +11,7 @@ use crate::machine::UserMachine;
 use crate::pid::Pid;
 use crate::space::Space;
 use crate::task::Task;
-use crate::user;
+use crate::user::Copier;
 
 /// One system call of one task.
 pub struct Ctx<'a, M: UserMachine> {
@@ -34,6 +34,15 @@ impl<M: UserMachine> Ctx<'_, M> {
     /// `FAULT` if the task has given it up (it is ending).
     pub fn space(&self) -> Result<Arc<Space<M>>, Errno> {
         self.task.space().ok_or(Errno::FAULT)
+    }
+
+    /// The caller, as one who copies from and to `space`.
+    pub(crate) fn copier<'s>(&'s self, space: &'s Space<M>) -> Copier<'s, M> {
+        Copier {
+            kernel: self.kernel,
+            task: self.task,
+            space,
+        }
     }
 
     /// Argument `at` as an `int`.
@@ -61,7 +70,7 @@ impl<M: UserMachine> Ctx<'_, M> {
     /// # Errors
     /// `FAULT`.
     pub fn read<T: FromBytes + IntoBytes>(&self, at: u64) -> Result<T, Errno> {
-        user::read(&*self.space()?, at)
+        self.copier(&*self.space()?).read(at)
     }
 
     /// Reads a structure where `at` is not null.
@@ -81,7 +90,7 @@ impl<M: UserMachine> Ctx<'_, M> {
     /// # Errors
     /// `FAULT`.
     pub fn write<T: IntoBytes + Immutable>(&self, at: u64, value: &T) -> Result<(), Errno> {
-        user::write(&*self.space()?, at, value)
+        self.copier(&*self.space()?).write(at, value)
     }
 
     /// Writes a structure where `at` is not null.
@@ -97,7 +106,7 @@ impl<M: UserMachine> Ctx<'_, M> {
     /// # Errors
     /// `FAULT`.
     pub fn read_bytes(&self, at: u64, to: &mut [u8]) -> Result<(), Errno> {
-        user::read_bytes(&*self.space()?, VirtAddr::new(at), to)
+        self.copier(&*self.space()?).read_bytes(VirtAddr::new(at), to)
     }
 
     /// Writes all of `from` to user memory.
@@ -105,7 +114,7 @@ impl<M: UserMachine> Ctx<'_, M> {
     /// # Errors
     /// `FAULT`; some bytes may have been written.
     pub fn write_bytes(&self, at: u64, from: &[u8]) -> Result<(), Errno> {
-        user::write_bytes(&*self.space()?, VirtAddr::new(at), from)
+        self.copier(&*self.space()?).write_bytes(VirtAddr::new(at), from)
     }
 
     /// Reads a string without its zero byte.
@@ -113,7 +122,7 @@ impl<M: UserMachine> Ctx<'_, M> {
     /// # Errors
     /// `FAULT`; `TOOBIG` if no zero byte is among the first `most`.
     pub fn read_string(&self, at: u64, most: usize) -> Result<Vec<u8>, Errno> {
-        user::read_string(&*self.space()?, at, most)
+        self.copier(&*self.space()?).read_string(at, most)
     }
 }
 

@@ -68,7 +68,7 @@ fn run<M: UserMachine>(
     }
 
     let stack_limit = ctx.task.process().limit(Resource::Stack);
-    let args = Args::read(&*ctx.space()?, argv, envp, stack_limit)?;
+    let args = Args::read(&ctx.copier(&*ctx.space()?), argv, envp, stack_limit)?;
     let last = if flags.contains(AtFlags::SYMLINK_NOFOLLOW) {
         Last::Keep
     } else {

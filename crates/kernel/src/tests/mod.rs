@@ -4,5 +4,6 @@ mod children;
 mod exec;
 mod fake;
 mod futexes;
+mod oom;
 mod signals;
 mod timers;

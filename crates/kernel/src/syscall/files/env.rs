@@ -10,30 +10,45 @@ use foliant_units::{Errno, VirtAddr};
 
 use crate::fd::{Fd, OpenRef};
 use crate::fs::{Caller, FileRef, Last, Node, NodeRef, OpenFile, PATH_MAX, UserMemory, Walk};
+use crate::kernel::Kernel;
 use crate::machine::UserMachine;
 use crate::park::{Interrupt, WaitError};
 use crate::space::Space;
 use crate::syscall::{Ctx, Fail};
+use crate::task::Task;
+use crate::user::Copier;
 
 /// The memory of a process, as files see it.
-pub(crate) struct Memory<M: UserMachine>(Arc<Space<M>>);
+pub(crate) struct Memory<M: UserMachine> {
+    kernel: Arc<Kernel<M>>,
+    task: Arc<Task<M>>,
+    space: Arc<Space<M>>,
+}
 
 impl<M: UserMachine> UserMemory for Memory<M> {
     fn copy_to(&self, at: VirtAddr, bytes: &[u8]) -> usize {
-        self.0
+        self.copier()
             .copy_out(at, bytes)
             .map_or_else(|error| error.done, |()| bytes.len())
     }
 
     fn copy_from(&self, at: VirtAddr, bytes: &mut [u8]) -> usize {
         let len = bytes.len();
-        self.0
+        self.copier()
             .copy_in(at, bytes)
             .map_or_else(|error| error.done, |()| len)
     }
 }
 
 impl<M: UserMachine> Memory<M> {
+    fn copier(&self) -> Copier<'_, M> {
+        Copier {
+            kernel: &self.kernel,
+            task: &self.task,
+            space: &self.space,
+        }
+    }
+
     pub(crate) fn dynamic(&self) -> &dyn UserMemory {
         self
     }
@@ -59,7 +74,11 @@ impl<M: UserMachine> Memory<M> {
 impl<M: UserMachine> Ctx<'_, M> {
     /// The caller's memory.
     pub(crate) fn memory(&self) -> Result<Memory<M>, Errno> {
-        self.space().map(Memory)
+        Ok(Memory {
+            kernel: self.kernel.clone(),
+            task: self.task.clone(),
+            space: self.space()?,
+        })
     }
 
     /// Argument `at` as an address.
