@@ -130,7 +130,7 @@ impl User {
         ops.extend(thread_ops(lane.slot));
         let made = self.errand(parent, ops).and_then(|()| {
             // A process that ends takes its threads along, born or not.
-            self.lanes().enlist(&lane).then_some(()).ok_or(Errno::AGAIN)
+            self.lanes().enlist(lane).then_some(()).ok_or(Errno::AGAIN)
         });
         if made.is_ok() {
             self.lanes().retire(&ended);
