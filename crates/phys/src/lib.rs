@@ -30,8 +30,11 @@ extern crate alloc as std_alloc;
 mod alloc;
 mod audit;
 pub mod boot;
+mod cma;
+mod compact;
 mod content;
 mod frame;
+mod migrate;
 #[cfg(all(test, loom))]
 mod models;
 mod mutant;
@@ -46,11 +49,17 @@ mod stats;
 pub mod testing;
 mod zone;
 
-pub use alloc::{AllocError, AllocRequest, Effort, Event, Fill, Mobility, NodeChoice, OnFailure, Run};
+pub use alloc::{
+    AllocError, AllocRequest, BlockKind, ContigError, Effort, Event, Fill, Mobility, NodeChoice, OnFailure,
+    Run,
+};
 pub use audit::{Census, Violation};
 pub use boot::{BootError, BootOptions, MemoryMap, NodeId};
+pub use cma::{CmaArea, CmaError};
+pub use compact::{Compacted, Fragmentation};
 pub use content::{Content, WORDS};
 pub use frame::Frame;
+pub use migrate::{Migrator, Moved};
 pub use phys::Phys;
 pub use poison::POISON;
 pub use reclaim::{OomVerdict, Progress, Reclaimer};

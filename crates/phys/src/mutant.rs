@@ -39,6 +39,8 @@ pub(crate) enum Mutant {
     EnterInTwoSteps,
     /// The next one to enter does not see what this one changed.
     LeaveRelaxed,
+    /// Whether a block is open is looked at before its claim is taken.
+    KindBeforeClaim,
     /// Two movers of one block's level both believe that they succeeded.
     LevelStores,
 }

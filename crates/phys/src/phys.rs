@@ -12,6 +12,7 @@ use crate::alloc::{Blocks, Counters, Cpus, Event, Injector, Ring, block_of, ring
 use crate::audit::Violation;
 use crate::boot::{NodeId, OnViolation, Poison};
 use crate::frame::Frame;
+use crate::migrate::Migrator;
 use crate::present::Present;
 use crate::reclaim::Reclaimer;
 use crate::record::{FrameRecord, Records};
@@ -35,6 +36,7 @@ pub struct Phys<P: Platform> {
     pub(crate) on_violation: OnViolation,
     pub(crate) last_violation: SpinLock<Option<Violation>>,
     pub(crate) reclaimer: SpinLock<Option<Arc<dyn Reclaimer>>>,
+    pub(crate) migrator: SpinLock<Option<Arc<dyn Migrator>>>,
     pub(crate) platform: P,
 }
 
@@ -124,6 +126,16 @@ impl<P: Platform> Phys<P> {
     /// Hands in someone who can free memory; replaces whoever was there.
     pub fn set_reclaimer(&self, reclaimer: Option<Arc<dyn Reclaimer>>) {
         *self.reclaimer.lock() = reclaimer;
+    }
+
+    /// Hands in someone who can move folios; replaces whoever was there. Then
+    /// requests for large folios compact memory before they reclaim.
+    pub fn set_migrator(&self, migrator: Option<Arc<dyn Migrator>>) {
+        *self.migrator.lock() = migrator;
+    }
+
+    pub(crate) fn migrator(&self) -> Option<Arc<dyn Migrator>> {
+        self.migrator.lock().clone()
     }
 
     pub(crate) fn reclaimer(&self) -> Option<Arc<dyn Reclaimer>> {

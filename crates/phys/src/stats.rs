@@ -4,8 +4,9 @@
 use foliant_platform::Platform;
 use foliant_units::MAX_ORDER;
 
+use crate::alloc::BlockKind;
 use crate::phys::Phys;
-use crate::zone::{Zone, ZoneId};
+use crate::zone::ZoneId;
 
 /// Orders that the allocator has.
 pub const ORDERS: usize = MAX_ORDER.index() + 1;
@@ -22,10 +23,11 @@ pub struct ZoneStats {
     pub cached: u64,
     /// Free folios by order (`/proc/buddyinfo`).
     pub by_order: FreeByOrder,
-    /// The same by the mobility that their blocks are given to (`/proc/pagetypeinfo`).
-    pub by_mobility: [FreeByOrder; 3],
-    /// Blocks given to each mobility.
-    pub blocks: [u64; 3],
+    /// The same by the kind of their blocks (`/proc/pagetypeinfo`), in the order
+    /// of [`BlockKind::index`].
+    pub by_kind: [FreeByOrder; BlockKind::COUNT],
+    /// Blocks of each kind.
+    pub blocks: [u64; BlockKind::COUNT],
 }
 
 /// The state of all memory at some moment, in frames.
@@ -66,36 +68,47 @@ impl<P: Platform> Phys<P> {
             ..ZoneStats::default()
         };
         for block in zone.blocks() {
-            let mobility = self.blocks.tags[block].mobility();
-            stats.blocks[mobility.index()] += 1;
-            self.blocks.lines[block].tally(&mut stats.by_mobility[mobility.index()]);
+            if self.blocks.tags[block].zone() != Some(id) {
+                continue;
+            }
+            let kind = self.blocks.tags[block].kind().index();
+            stats.blocks[kind] += 1;
+            self.blocks.lines[block].tally(&mut stats.by_kind[kind]);
         }
-        self.join_pairs(zone, &mut stats);
-        for of_mobility in &stats.by_mobility {
-            for (sum, count) in stats.by_order.iter_mut().zip(of_mobility) {
+        self.join_pairs(id, &mut stats);
+        for of_kind in &stats.by_kind {
+            for (sum, count) in stats.by_order.iter_mut().zip(of_kind) {
                 *sum += count;
             }
         }
         stats
     }
 
-    /// Two whole blocks side by side are one folio of order 10.
-    fn join_pairs(&self, zone: &Zone, stats: &mut ZoneStats) {
-        let whole = |block: usize| zone.blocks().contains(&block) && self.blocks.lines[block].is_whole();
-        for block in zone.blocks().filter(|block| block % 2 == 0) {
-            if whole(block) && whole(block + 1) {
-                for half in [block, block + 1] {
-                    let mobility = self.blocks.tags[half].mobility();
-                    let whole = &mut stats.by_mobility[mobility.index()][9];
-                    *whole = whole.saturating_sub(1);
-                }
-                stats.by_mobility[self.blocks.tags[block].mobility().index()][10] += 1;
+    /// Two whole blocks side by side are one folio of order 10. Meaningful while
+    /// nobody frees: the counts were taken just before.
+    fn join_pairs(&self, id: ZoneId, stats: &mut ZoneStats) {
+        let blocks = self.zones.get(id).blocks();
+        let whole =
+            |block: usize| self.blocks.tags[block].zone() == Some(id) && self.blocks.lines[block].is_whole();
+        for first in blocks.clone().filter(|block| block % 2 == 0) {
+            let kinds = [first, first + 1].map(|at| {
+                let tag = self.blocks.tags.get(at)?;
+                (blocks.contains(&at) && whole(at)).then(|| tag.kind())
+            });
+            let [Some(one), Some(two)] = kinds else { continue };
+            // Mobilities mix; contiguous areas and isolated blocks do not.
+            if one == two || one.mobility().is_some() && two.mobility().is_some() {
+                let count = &mut stats.by_kind[one.index()][9];
+                *count = count.saturating_sub(1);
+                let count = &mut stats.by_kind[two.index()][9];
+                *count = count.saturating_sub(1);
+                stats.by_kind[one.index()][10] += 1;
             }
         }
     }
 
     /// Frames of a zone in the rings of all CPUs.
-    fn cached(&self, id: ZoneId) -> u64 {
+    pub(crate) fn cached(&self, id: ZoneId) -> u64 {
         let of_set = |cpu| -> u64 {
             let rings = self.cpus.zone_rings(cpu, id).iter().enumerate();
             rings

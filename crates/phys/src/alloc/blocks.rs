@@ -2,10 +2,11 @@
 //! them back.
 
 use foliant_platform::sync::atomic::{AtomicU32, Ordering};
-use foliant_units::{Order, Pfn};
+use foliant_units::{Order, Pfn, PfnRange};
 
 use super::entry::{Batch, Entry};
 use super::hints::{Hints, map_of};
+use super::kind::BlockKind;
 use super::line::{BLOCK, DoubleFree, Line};
 use super::request::Mobility;
 use super::tag::{Claim, Level, Tag};
@@ -60,6 +61,20 @@ impl Blocks {
                 starts &= starts - 1;
             }
         });
+    }
+
+    /// Takes exactly these frames of one block, or none and says which place is
+    /// not free. The caller holds the claim.
+    pub(crate) fn take_exactly(&self, _: &Claim<'_>, frames: PfnRange) -> Result<(), usize> {
+        let block = block_of(frames.start);
+        let places = place_of(frames.start)..place_of(frames.start) + frames.len() as usize;
+        self.lines[block].claim_exactly(places.clone())?;
+        if self.ram_was_zeroed {
+            places.for_each(|place| {
+                self.used[block].mark(place, Order::ZERO);
+            });
+        }
+        Ok(())
     }
 
     /// Puts folios of one order back into their lines. Runs that share a word
@@ -124,11 +139,11 @@ impl Blocks {
     /// Moves a block from one level to another, unless someone else was faster.
     pub(crate) fn move_level(&self, zone: &Zone, block: usize, old: Level, new: Level) -> bool {
         let tag = &self.tags[block];
-        let mobility = tag.mobility();
+        let kind = tag.kind();
         let moved = tag.move_level(old, new);
         if moved {
             self.hints
-                .shift(zone, block, map_of(mobility, old), map_of(mobility, new));
+                .shift(zone, block, map_of(kind, old), map_of(kind, new));
         }
         moved
     }
@@ -136,11 +151,12 @@ impl Blocks {
     /// Gives a block to a mobility. The caller holds its claim.
     pub(crate) fn retag(&self, _: &Claim<'_>, zone: &Zone, block: usize, mobility: Mobility) {
         let tag = &self.tags[block];
-        let before = tag.mobility();
-        if before != mobility {
+        let before = tag.kind();
+        if before != BlockKind::Of(mobility) && before.mobility().is_some() {
             let level = tag.set_mobility(mobility);
+            let after = tag.kind();
             self.hints
-                .shift(zone, block, map_of(before, level), map_of(mobility, level));
+                .shift(zone, block, map_of(before, level), map_of(after, level));
         }
     }
 
@@ -162,5 +178,29 @@ impl Blocks {
         self.move_level(zone, block as usize, Level::Current, level);
         // Frames may have come back in between, unseen because of the level.
         self.refresh(zone, block as usize);
+    }
+
+    /// Repeats the hint to a block, after a change of its kind or when it was
+    /// found without one.
+    pub(crate) fn rehint(&self, zone: &Zone, block: usize) {
+        let tag = &self.tags[block];
+        self.hints
+            .shift(zone, block, None, map_of(tag.kind(), tag.level()));
+    }
+
+    /// Changes the kind of a block by `change`. The caller holds its claim.
+    pub(crate) fn rekind<R>(
+        &self,
+        _: &Claim<'_>,
+        zone: &Zone,
+        block: usize,
+        change: impl FnOnce(&Tag) -> R,
+    ) -> R {
+        let tag = &self.tags[block];
+        let before = map_of(tag.kind(), tag.level());
+        let result = change(tag);
+        self.hints.shift(zone, block, before, None);
+        self.rehint(zone, block);
+        result
     }
 }

@@ -60,6 +60,24 @@ events! {
     Steal = "pageblock_steal",
     /// Frames that had to be cleared.
     Zeroed = "pgzero",
+    /// Folios that were moved.
+    Migrated = "pgmigrate_success",
+    /// Folios that could not be moved.
+    NotMigrated = "pgmigrate_fail",
+    /// Frames that compaction looked at to move them.
+    CompactMigrateScanned = "compact_migrate_scanned",
+    /// Frames that compaction looked at as places to move to.
+    CompactFreeScanned = "compact_free_scanned",
+    /// Requests that had memory compacted on their own time.
+    CompactStall = "compact_stall",
+    /// Those after which there was what they asked for.
+    CompactSuccess = "compact_success",
+    /// Those after which there was not.
+    CompactFail = "compact_fail",
+    /// Frames taken back from those whom contiguous areas lent them.
+    CmaSuccess = "cma_alloc_success",
+    /// Requests to a contiguous area that failed.
+    CmaFail = "cma_alloc_fail",
     /// Broken rules.
     Violation = "mm_violations",
 }

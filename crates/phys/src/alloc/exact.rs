@@ -15,7 +15,11 @@ pub struct Run<'a, P: Platform> {
     frames: PfnRange,
 }
 
-impl<P: Platform> Run<'_, P> {
+impl<'a, P: Platform> Run<'a, P> {
+    /// Takes over one reference to each of `frames`.
+    pub(crate) fn new(phys: &'a Phys<P>, frames: PfnRange) -> Self {
+        Self { phys, frames }
+    }
     /// Which frames.
     pub fn frames(&self) -> PfnRange {
         self.frames

@@ -4,26 +4,28 @@ use core::ops::Range;
 
 use foliant_platform::sync::atomic::{AtomicU64, Ordering};
 
-use super::request::Mobility;
+use super::kind::BlockKind;
 use super::tag::Level;
 use crate::ram::Table;
 use crate::zone::Zone;
 
-/// How many maps there are: four levels for each mobility, and one of whole blocks.
-pub(crate) const HINT_MAPS: usize = 13;
+/// How many maps there are: four levels for each mobility, one of whole blocks,
+/// and five levels of contiguous areas.
+pub(crate) const HINT_MAPS: usize = 18;
 
 /// One word of a map: 64 blocks.
 #[derive(Debug, Default)]
 pub(crate) struct HintWord(AtomicU64);
 
-/// Which map a block of this mobility and level stands in.
-pub(crate) fn map_of(mobility: Mobility, level: Level) -> Option<usize> {
-    match level {
-        Level::Full | Level::Current => None,
-        Level::Whole => Some(HINT_MAPS - 1),
-        Level::Dust | Level::Low | Level::Mid | Level::High => {
-            Some(mobility.index() * 4 + level as usize - Level::Dust as usize)
-        }
+/// Which map a block of this kind and level stands in.
+pub(crate) fn map_of(kind: BlockKind, level: Level) -> Option<usize> {
+    const WHOLE: usize = 12;
+    let step = level as usize - Level::Dust.min(level) as usize;
+    match (kind, level) {
+        (_, Level::Full | Level::Current) | (BlockKind::Isolated, _) => None,
+        (BlockKind::Cma, _) => Some(WHOLE + 1 + step),
+        (BlockKind::Of(_), Level::Whole) => Some(WHOLE),
+        (BlockKind::Of(mobility), _) => Some(mobility.index() * 4 + step),
     }
 }
 

@@ -7,7 +7,7 @@ use foliant_units::Order;
 use super::cpu::CpuGuard;
 use super::entry::{Batch, Entry};
 use super::events::Event;
-use super::request::{AllocError, AllocRequest, Effort, Fill, NodeChoice, OnFailure};
+use super::request::{AllocError, AllocRequest, Effort, Fill, Mobility, NodeChoice, OnFailure};
 use super::ring::ring_class;
 use super::search::{Found, Want};
 use crate::frame::Frame;
@@ -131,7 +131,16 @@ impl<P: Platform> Phys<P> {
             return Ok(entry);
         }
 
-        // 3. What others use.
+        // 3. What is free, but in pieces.
+        if request.order > Order::ZERO
+            && request.effort.may_sleep()
+            && self.compact_for(request)
+            && let Some(entry) = self.attempt(request, thorough)
+        {
+            return Ok(entry);
+        }
+
+        // 4. What others use.
         let Some(reclaimer) = reclaimer.filter(|_| request.effort.may_sleep()) else {
             return Err(AllocError::OutOfMemory);
         };
@@ -294,7 +303,12 @@ impl<P: Platform> Phys<P> {
         } else {
             zone.reserve[request.zone.index()]
         };
-        kept + reserve
+        // What contiguous areas lend is of no use to those who cannot move.
+        let out_of_reach = match request.mobility {
+            Mobility::Movable => 0,
+            Mobility::Unmovable | Mobility::Reclaimable => zone.free_cma(),
+        };
+        kept + reserve + out_of_reach
     }
 
     /// Makes the folio ready for its new owner.

@@ -1,5 +1,7 @@
 //! The bit line of a block: which of its 512 frames are free.
 
+use core::ops::Range;
+
 use foliant_platform::sync::atomic::{AtomicU64, Ordering};
 use foliant_units::Order;
 
@@ -109,6 +111,20 @@ impl Line {
         }
     }
 
+    /// Clears exactly these bits, or none and says which was clear. The caller
+    /// holds the block's claim.
+    pub(crate) fn claim_exactly(&self, places: Range<usize>) -> Result<(), usize> {
+        if let Some(taken) = places.clone().find(|&place| !self.is_free(place)) {
+            return Err(taken);
+        }
+        for word in places.start / 64..places.end.div_ceil(64) {
+            let from = places.start.max(word * 64) - word * 64;
+            let end = places.end.min(word * 64 + 64) - word * 64;
+            clear(&self.0[word], u64::MAX >> (64 - (end - from)) << from);
+        }
+        Ok(())
+    }
+
     /// Marks frames in another line of the same block (those never used yet),
     /// and tells which of them were not marked. The caller holds the claim.
     pub(crate) fn mark(&self, at: usize, order: Order) -> bool {
@@ -143,6 +159,21 @@ impl Line {
     #[inline]
     pub(crate) fn is_whole(&self) -> bool {
         self.0.iter().all(|word| word.load(Ordering::Relaxed) == u64::MAX)
+    }
+
+    /// Whether a folio of `order` is free.
+    pub(crate) fn has(&self, order: Order) -> bool {
+        let full = |word: &AtomicU64| word.load(Ordering::Relaxed) == u64::MAX;
+        match order.raw() {
+            0..=6 => self
+                .0
+                .iter()
+                .any(|word| run_starts(word.load(Ordering::Relaxed), order) != 0),
+            raw => self
+                .0
+                .chunks(WORDS >> (WHOLE - raw.min(WHOLE)))
+                .any(|run| run.iter().all(full)),
+        }
     }
 
     /// Whether no frame is free.

@@ -17,6 +17,7 @@
 
 mod blocks;
 mod bulk;
+mod contig;
 mod cpu;
 mod entry;
 mod events;
@@ -24,6 +25,7 @@ mod exact;
 mod fold;
 mod hints;
 mod inject;
+mod kind;
 mod ladder;
 mod line;
 mod release;
@@ -32,16 +34,17 @@ mod ring;
 mod search;
 mod tag;
 
-pub(crate) use blocks::{Blocks, block_of, place_of};
+pub(crate) use blocks::{Blocks, block_of, frame_at, place_of};
+pub use contig::ContigError;
 pub(crate) use cpu::{CpuArea, Cpus, ZoneShare};
 pub(crate) use entry::PFN_LIMIT;
-#[cfg(all(test, loom))]
 pub(crate) use entry::{Batch, Entry};
 pub(crate) use events::Counters;
 pub use events::Event;
 pub use exact::Run;
 pub(crate) use hints::{HINT_MAPS, HintWord, Hints, map_of};
 pub(crate) use inject::Injector;
+pub use kind::BlockKind;
 pub(crate) use line::{BLOCK, Line};
 pub use request::{AllocError, AllocRequest, Effort, Fill, Mobility, NodeChoice, OnFailure};
 pub(crate) use ring::{RING_CLASSES, Ring, RingSize, ring_order};

@@ -72,8 +72,9 @@ impl<P: Platform> Phys<P> {
         let Some(id) = tag.zone() else {
             return self.violated(Violation::NotRam(pfn));
         };
-        let (zone, entry, mobility) = (self.zones.get(id), Entry::new(pfn, false), tag.mobility());
+        let (zone, entry) = (self.zones.get(id), Entry::new(pfn, false));
         if let Some(class) = ring_class(order)
+            && let Some(mobility) = tag.kind().mobility()
             && let Some(guard) = self.cpus.enter(&self.platform)
         {
             self.serve_drain_request(&guard);
@@ -92,8 +93,11 @@ impl<P: Platform> Phys<P> {
     }
 
     #[cold]
-    fn free_to_line(&self, zone: &Zone, entry: Entry, order: Order) {
+    pub(crate) fn free_to_line(&self, zone: &Zone, entry: Entry, order: Order) {
         zone.free.fetch_add(order.frames() as i64, Ordering::Relaxed);
+        if self.blocks.tags[block_of(entry.pfn())].is_cma() {
+            zone.free_cma.fetch_add(order.frames() as i64, Ordering::Relaxed);
+        }
         self.blocks.put(zone, &[entry], order, |pfn| {
             self.violated(Violation::DoubleFree(pfn))
         });

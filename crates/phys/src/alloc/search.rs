@@ -11,9 +11,11 @@ use foliant_units::Order;
 use super::blocks::{Blocks, frame_at};
 use super::entry::{Batch, Entry};
 use super::hints::map_of;
+use super::kind::BlockKind;
 use super::line::BLOCK;
 use super::request::Mobility;
 use super::tag::{Claim, Level};
+use crate::mutant::{Mutant, is_on};
 use crate::zone::Zone;
 
 /// What a search is for.
@@ -25,6 +27,13 @@ pub(crate) struct Want {
     pub(crate) mobility: Mobility,
     /// How many, at most a batch.
     pub(crate) count: u32,
+}
+
+impl Want {
+    /// Whether frames lent by contiguous areas will do.
+    pub(crate) fn may_borrow(&self) -> bool {
+        self.mobility == Mobility::Movable
+    }
 }
 
 /// What a search did besides finding folios.
@@ -56,12 +65,23 @@ impl Blocks {
             self.take_from_current(zone, want, current, into);
         }
         let own_kind = into.is_empty()
-            && (self.take_from_levels(zone, want, want.mobility, &own_levels(want.order), current, into)
-                || self.take_from_whole(zone, want, current, into));
+            && (self.take_from_levels(
+                zone,
+                want,
+                BlockKind::Of(want.mobility),
+                &own_levels(want.order),
+                current,
+                into,
+            ) || self.take_from_whole(zone, want, current, into));
+        if into.is_empty() && !own_kind && want.may_borrow() {
+            const FULLEST_FIRST: [Level; 5] =
+                [Level::Low, Level::Mid, Level::High, Level::Dust, Level::Whole];
+            self.take_from_levels(zone, want, BlockKind::Cma, &FULLEST_FIRST, None, into);
+        }
         if into.is_empty() && !own_kind {
             found.fallback = want.mobility.fallbacks().into_iter().any(|other| {
                 const EMPTIEST_FIRST: [Level; 4] = [Level::High, Level::Mid, Level::Low, Level::Dust];
-                self.take_from_levels(zone, want, other, &EMPTIEST_FIRST, None, into)
+                self.take_from_levels(zone, want, BlockKind::Of(other), &EMPTIEST_FIRST, None, into)
             });
             found.stole = found.fallback && self.maybe_steal(zone, want.mobility, into);
         }
@@ -84,11 +104,19 @@ impl Blocks {
                 continue;
             }
             let claim = self.tags[block].claim();
+            match self.tags[block].kind() {
+                BlockKind::Of(_) => {}
+                BlockKind::Cma if want.may_borrow() => {}
+                BlockKind::Cma | BlockKind::Isolated => continue,
+            }
             let before = into.len();
             if self.lines[block].is_whole() {
                 self.retag(&claim, zone, block, want.mobility);
             }
             self.take(&claim, block, want.order, want.count - before as u32, into);
+            if self.tags[block].is_cma() {
+                zone.lend(((into.len() - before) as u64) << want.order.raw());
+            }
             drop(claim);
             self.refresh(zone, block);
             self.rehint(zone, block);
@@ -100,7 +128,7 @@ impl Blocks {
             return;
         };
         let block = block as usize;
-        if self.tags[block].mobility() == want.mobility
+        if self.tags[block].kind() == BlockKind::Of(want.mobility)
             && let Some(claim) = self.tags[block].try_claim()
         {
             self.take(&claim, block, want.order, want.count, into);
@@ -116,7 +144,7 @@ impl Blocks {
         &self,
         zone: &Zone,
         want: Want,
-        owner: Mobility,
+        owner: BlockKind,
         levels: &[Level],
         current: Option<&AtomicU32>,
         into: &mut Batch,
@@ -146,25 +174,22 @@ impl Blocks {
     /// Forgets a hint that led to a block which is no longer at that level.
     fn unhint(&self, zone: &Zone, block: usize, map: usize) {
         let tag = &self.tags[block];
-        if map_of(tag.mobility(), tag.level()) != Some(map) {
+        if map_of(tag.kind(), tag.level()) != Some(map) {
             self.hints.shift(zone, block, Some(map), None);
         }
     }
 
-    /// Repeats the hint to a block that was found without one.
-    fn rehint(&self, zone: &Zone, block: usize) {
-        let tag = &self.tags[block];
-        self.hints
-            .shift(zone, block, None, map_of(tag.mobility(), tag.level()));
-    }
-
     /// Takes from one block of `owner`, if it is not busy.
-    fn take_some(&self, zone: &Zone, want: Want, owner: Mobility, block: usize, into: &mut Batch) {
+    fn take_some(&self, zone: &Zone, want: Want, owner: BlockKind, block: usize, into: &mut Batch) {
         let tag = &self.tags[block];
+        let seen_early = is_on(Mutant::KindBeforeClaim) && tag.kind() == owner;
         let Some(claim) = tag.try_claim() else { return };
-        if tag.mobility() == owner {
-            let left = want.count - into.len() as u32;
-            self.take(&claim, block, want.order, left, into);
+        if tag.kind() == owner || seen_early {
+            let before = into.len() as u32;
+            self.take(&claim, block, want.order, want.count - before, into);
+            if owner == BlockKind::Cma {
+                zone.lend(u64::from(into.len() as u32 - before) << want.order.raw());
+            }
         }
         drop(claim);
         self.refresh(zone, block);
@@ -178,7 +203,7 @@ impl Blocks {
         current: Option<&AtomicU32>,
         into: &mut Batch,
     ) -> bool {
-        let Some(map) = map_of(want.mobility, Level::Whole) else {
+        let Some(map) = map_of(BlockKind::Of(want.mobility), Level::Whole) else {
             return false;
         };
         let mut from = 0;
@@ -187,7 +212,7 @@ impl Blocks {
             let Some(claim) = self.tags[block].try_claim() else {
                 continue;
             };
-            if self.lines[block].is_whole() {
+            if self.is_whole_and_open(block) {
                 self.retag(&claim, zone, block, want.mobility);
                 self.take(&claim, block, want.order, want.count, into);
             }
@@ -203,9 +228,14 @@ impl Blocks {
         false
     }
 
+    /// Whether all of a block is free for any mobility.
+    fn is_whole_and_open(&self, block: usize) -> bool {
+        self.lines[block].is_whole() && self.tags[block].kind().mobility().is_some()
+    }
+
     /// Orders 9 and 10.
     fn take_whole_blocks(&self, zone: &Zone, want: Want, into: &mut Batch) {
-        let Some(map) = map_of(want.mobility, Level::Whole) else {
+        let Some(map) = map_of(BlockKind::Of(want.mobility), Level::Whole) else {
             return;
         };
         let mut from = 0;
@@ -221,7 +251,7 @@ impl Blocks {
             let Some(claim) = self.tags[block].try_claim() else {
                 continue;
             };
-            let whole = self.lines[block].is_whole();
+            let whole = self.is_whole_and_open(block);
             if whole {
                 self.retag(&claim, zone, block, want.mobility);
                 self.take(&claim, block, want.order, 1, into);
@@ -244,7 +274,7 @@ impl Blocks {
         let Some(claims) = self.claim_both(block) else {
             return;
         };
-        let whole = both.iter().all(|&at| self.lines[at].is_whole());
+        let whole = both.iter().all(|&at| self.is_whole_and_open(at));
         if whole {
             let mut halves = Batch::new();
             for (claim, at) in claims.iter().zip(both) {
@@ -279,7 +309,7 @@ impl Blocks {
             return false;
         };
         let free = self.lines[block].count() as usize + taken.len();
-        let steal = free >= BLOCK / 2;
+        let steal = free >= BLOCK / 2 && self.tags[block].kind().mobility().is_some();
         if steal {
             self.retag(&claim, zone, block, mobility);
         }

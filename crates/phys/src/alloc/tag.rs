@@ -3,6 +3,7 @@
 use foliant_platform::sync::atomic::{AtomicU32, Ordering};
 use foliant_platform::sync::relax;
 
+use super::kind::BlockKind;
 use super::request::Mobility;
 use crate::mutant::{Mutant, is_on, ordering};
 use crate::zone::ZoneId;
@@ -15,6 +16,12 @@ const ZONE: u32 = 0xff << ZONE_SHIFT;
 const LEVEL_SHIFT: u32 = 11;
 const LEVEL: u32 = 0b111 << LEVEL_SHIFT;
 const GAPLESS: u32 = 1 << 14;
+const CMA: u32 = 1 << 15;
+const ISOLATED: u32 = 1 << 16;
+const OWN_SHELF_SHIFT: u32 = 17;
+
+/// The shelf without room: folios go straight to the lines.
+const NO_ROOM: u32 = 3;
 
 /// Shelves of rings that a zone has: one for each mobility, and one without room.
 pub(crate) const SHELVES: usize = 4;
@@ -144,16 +151,54 @@ impl Tag {
         self.0.fetch_or(GAPLESS, Ordering::Relaxed);
     }
 
-    /// To which mobility the block is given.
+    /// To whom the block is given.
     #[inline]
-    pub(crate) fn mobility(&self) -> Mobility {
-        Mobility::from_raw((self.0.load(Ordering::Relaxed) & SHELF) >> SHELF_SHIFT)
+    pub(crate) fn kind(&self) -> BlockKind {
+        match self.0.load(Ordering::Relaxed) {
+            word if word & ISOLATED != 0 => BlockKind::Isolated,
+            word if word & CMA != 0 => BlockKind::Cma,
+            word => BlockKind::Of(Mobility::from_raw((word & SHELF) >> SHELF_SHIFT)),
+        }
     }
 
-    /// Gives the block to a mobility; returns the level it stands at.
+    /// Gives the block to a mobility; returns the level it stands at. Neither
+    /// a contiguous area's nor an isolated one changes hands like that.
     pub(crate) fn set_mobility(&self, mobility: Mobility) -> Level {
-        let before = self.update(|word| word & !SHELF | (mobility as u32) << SHELF_SHIFT);
+        let before = self.update(|word| match word & (CMA | ISOLATED) {
+            0 => word & !SHELF | (mobility as u32) << SHELF_SHIFT,
+            _ => word,
+        });
         Level::from_raw((before & LEVEL) >> LEVEL_SHIFT)
+    }
+
+    /// Whether the block is a contiguous area's, isolated or not.
+    pub(crate) fn is_cma(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & CMA != 0
+    }
+
+    /// Gives the block to a contiguous area.
+    pub(crate) fn set_cma(&self) {
+        self.update(|word| word & !SHELF | CMA | NO_ROOM << SHELF_SHIFT);
+    }
+
+    /// Closes the block to everybody; false if it is closed already.
+    pub(crate) fn isolate(&self) -> bool {
+        let before = self.update(|word| {
+            if word & ISOLATED != 0 {
+                return word;
+            }
+            let own = (word & SHELF) >> SHELF_SHIFT << OWN_SHELF_SHIFT;
+            word & !SHELF | NO_ROOM << SHELF_SHIFT | own | ISOLATED
+        });
+        before & ISOLATED == 0
+    }
+
+    /// Opens an isolated block to those it belonged to.
+    pub(crate) fn unisolate(&self) {
+        self.update(|word| {
+            let own = word >> OWN_SHELF_SHIFT & 0b11;
+            word & !(SHELF | ISOLATED | 0b11 << OWN_SHELF_SHIFT) | own << SHELF_SHIFT
+        });
     }
 
     /// How full the block was when last looked at.
@@ -214,8 +259,26 @@ mod tests {
         drop(claim);
         assert!(tag.try_claim().is_some());
         assert_eq!(
-            (tag.zone(), tag.mobility(), tag.level()),
-            (Some(ZoneId(5)), Mobility::Reclaimable, Level::Whole)
+            (tag.zone(), tag.kind(), tag.level()),
+            (
+                Some(ZoneId(5)),
+                BlockKind::Of(Mobility::Reclaimable),
+                Level::Whole
+            )
         );
+    }
+
+    #[test]
+    fn an_isolated_block_comes_back_to_its_owner() {
+        let tag = Tag::default();
+        tag.set_mobility(Mobility::Movable);
+        assert!(tag.isolate() && !tag.isolate());
+        assert_eq!((tag.kind(), tag.ring_key().0 % 4), (BlockKind::Isolated, NO_ROOM));
+        tag.unisolate();
+        assert_eq!(tag.kind(), BlockKind::Of(Mobility::Movable));
+        tag.set_cma();
+        assert!(tag.isolate());
+        tag.unisolate();
+        assert_eq!((tag.kind(), tag.ring_key().0 % 4), (BlockKind::Cma, NO_ROOM));
     }
 }

@@ -10,8 +10,8 @@ use super::memblock::{Attributes, Memblock};
 use super::options::{BootError, BootOptions, Poison};
 use super::tables::{Carver, room};
 use crate::alloc::{
-    BLOCK, Blocks, Counters, CpuArea, Cpus, HintWord, Hints, Injector, Level, Line, Mobility, PFN_LIMIT,
-    Ring, Tag, ZoneShare, block_of, map_of, place_of,
+    BLOCK, BlockKind, Blocks, Counters, CpuArea, Cpus, HintWord, Hints, Injector, Level, Line, Mobility,
+    PFN_LIMIT, Ring, Tag, ZoneShare, block_of, map_of, place_of,
 };
 use crate::phys::Phys;
 use crate::present::{Present, PresentRange};
@@ -90,6 +90,7 @@ impl<P: Platform> Phys<P> {
             on_violation: options.on_violation,
             last_violation: SpinLock::new(None),
             reclaimer: SpinLock::new(None),
+            migrator: SpinLock::new(None),
             platform,
         };
         phys.tell_cpus();
@@ -260,7 +261,7 @@ fn free_at_boot(zones: &Zones, records: &Records, blocks: &Blocks, frames: PfnRa
         debug_assert!(fresh.is_ok());
         zone.manage(frames.len());
         if blocks.tags[block].move_level(Level::Full, Level::Whole)
-            && let Some(map) = map_of(Mobility::Movable, Level::Whole)
+            && let Some(map) = map_of(BlockKind::Of(Mobility::Movable), Level::Whole)
         {
             blocks.hints.fill(zone, map, block..block + 1);
         }

@@ -5,7 +5,7 @@ use foliant_units::{Order, Pfn, PfnRange};
 use loom::thread;
 
 use super::holds_and_catches;
-use crate::alloc::{Batch, Blocks, Entry, Hints, Level, Mobility, Want, map_of};
+use crate::alloc::{Batch, BlockKind, Blocks, Entry, Hints, Level, Mobility, Want, map_of};
 use crate::boot::NodeId;
 use crate::mutant::Mutant;
 use crate::ram::Table;
@@ -117,11 +117,32 @@ fn loom_a_block_stands_in_one_map() {
             assert!(mine != theirs, "one of them moved it");
             let level = one.blocks.tags[0].level();
             for other in [Level::Low, Level::High] {
-                let hinted = map_of(Mobility::Unmovable, other)
+                let hinted = map_of(BlockKind::Of(Mobility::Unmovable), other)
                     .and_then(|map| one.blocks.hints.next(&one.zone, map, 0));
                 assert_eq!(hinted.is_some(), level == other);
             }
         },
         &[Mutant::LevelStores],
+    );
+}
+
+#[test]
+fn loom_nothing_leaves_an_isolated_block() {
+    holds_and_catches(
+        || {
+            let memory = Memory::full();
+            memory.free(3, Order::ZERO);
+            let one = Arc::new(memory);
+            let two = one.clone();
+            let taker = thread::spawn(move || two.take(0, false));
+            let claim = one.blocks.tags[0].claim();
+            assert!(one.blocks.rekind(&claim, &one.zone, 0, |tag| tag.isolate()));
+            drop(claim);
+            let after = one.count();
+            let taken = taker.join().unwrap();
+            assert_eq!(one.count(), after, "a frame left a closed block");
+            assert_eq!(taken.len() as u32 + after, 1);
+        },
+        &[Mutant::KindBeforeClaim],
     );
 }

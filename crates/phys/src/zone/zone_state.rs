@@ -29,6 +29,10 @@ pub struct Zone {
     pub(crate) reserve: [u64; ZONE_KINDS],
     /// Free frames in the lines, but for what CPUs have not folded in yet.
     pub(crate) free: AtomicI64,
+    /// Of these, how many are in blocks of contiguous areas.
+    pub(crate) free_cma: AtomicI64,
+    /// Frames of contiguous areas.
+    pub(crate) cma: AtomicU64,
     /// How much a CPU may leave unfolded.
     pub(crate) fold_at: i64,
     /// How large its rings are, by class.
@@ -48,6 +52,8 @@ impl Zone {
             marks: Watermarks::default(),
             reserve: [0; ZONE_KINDS],
             free: AtomicI64::new(0),
+            free_cma: AtomicI64::new(0),
+            cma: AtomicU64::new(0),
             fold_at: 1,
             rings: RingSize::for_batch(1),
             hinted: core::array::from_fn(|_| AtomicI32::new(0)),
@@ -84,6 +90,21 @@ impl Zone {
     /// Frames that the allocator has to give.
     pub fn managed(&self) -> u64 {
         self.managed.load(Ordering::Relaxed)
+    }
+
+    /// Frames of contiguous areas (`cma` in `/proc/zoneinfo`).
+    pub fn cma(&self) -> u64 {
+        self.cma.load(Ordering::Relaxed)
+    }
+
+    /// Free frames of contiguous areas (`nr_free_cma`).
+    pub fn free_cma(&self) -> u64 {
+        self.free_cma.load(Ordering::Relaxed).max(0) as u64
+    }
+
+    /// Frames of contiguous areas were taken.
+    pub(crate) fn lend(&self, frames: u64) {
+        self.free_cma.fetch_sub(frames as i64, Ordering::Relaxed);
     }
 
     /// The levels.

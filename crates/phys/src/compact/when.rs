@@ -1,0 +1,158 @@
+//! When to compact, and for how long.
+
+use foliant_platform::Platform;
+use foliant_units::Order;
+
+use super::index::Fragmentation;
+use super::scan::{Goal, Scanners};
+use crate::alloc::{AllocRequest, Event};
+use crate::boot::NodeId;
+use crate::migrate::Migrator;
+use crate::phys::Phys;
+use crate::zone::{Mark, Zone, ZoneId};
+
+/// What compaction came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Compacted {
+    /// Nothing was done: there is what is wanted, or too little is free for it
+    /// to be made, or nobody can move folios.
+    Skipped,
+    /// The scanners met without success.
+    Complete,
+    /// There is what is wanted now.
+    Success,
+}
+
+/// Fragmentation from which on compaction is the remedy, in thousandths
+/// (`vm.extfrag_threshold`).
+const THRESHOLD: i64 = 500;
+
+impl<P: Platform> Phys<P> {
+    /// Compacts one zone until it has a free folio of `order`.
+    ///
+    /// # Locking
+    /// The caller holds no spin lock: the migrator may wait.
+    ///
+    /// # Linux source concept
+    /// `compact_zone()`. Differs: blocks without any free frame are not emptied,
+    /// and whole ones not used as room.
+    pub fn compact_zone(&self, id: ZoneId, order: Order, migrator: &dyn Migrator) -> Compacted {
+        if !self.could_help(id, order) {
+            return Compacted::Skipped;
+        }
+        match Scanners::new(self, id).run(&Goal::Folio(order), migrator) {
+            true => Compacted::Success,
+            false => Compacted::Complete,
+        }
+    }
+
+    /// Compacts the zones of a node until each has a free folio of `order`: what
+    /// a machine's compaction thread does when it is woken.
+    ///
+    /// # Linux source concept
+    /// `kcompactd_do_work()`.
+    pub fn compact_node(&self, node: NodeId, order: Order, migrator: &dyn Migrator) -> Compacted {
+        let mut best = Compacted::Skipped;
+        for (id, _) in self.zones.iter().filter(|(_, zone)| zone.node() == node) {
+            match self.compact_zone(id, order, migrator) {
+                Compacted::Skipped => {}
+                Compacted::Complete if best == Compacted::Success => {}
+                came_to => best = came_to,
+            }
+        }
+        best
+    }
+
+    /// Compacts a node that is more fragmented than `proactiveness` (0 to 100,
+    /// `vm.compaction_proactiveness`) allows, before anybody asks.
+    ///
+    /// # Linux source concept
+    /// `should_proactive_compact_node()`, `proactive_compact_node()`.
+    pub fn compact_proactively(
+        &self,
+        node: NodeId,
+        proactiveness: u32,
+        migrator: &dyn Migrator,
+    ) -> Compacted {
+        let low = 100u64.saturating_sub(proactiveness.into()).max(5);
+        let high = (low + 10).min(100);
+        if proactiveness == 0 || self.fragmentation_score(node) <= high {
+            return Compacted::Skipped;
+        }
+        for (id, zone) in self.zones.iter().filter(|(_, zone)| zone.node() == node) {
+            let enough = || self.zone_score(id, zone, node) <= low;
+            if !enough() {
+                Scanners::new(self, id).run(&Goal::Until(&enough), migrator);
+            }
+        }
+        match self.fragmentation_score(node) {
+            score if score <= low => Compacted::Success,
+            _ => Compacted::Complete,
+        }
+    }
+
+    /// How fragmented a node is for huge pages, 0 to 100, each zone by its size.
+    ///
+    /// # Linux source concept
+    /// `fragmentation_score_node()`.
+    pub fn fragmentation_score(&self, node: NodeId) -> u64 {
+        let of_node = self.zones.iter().filter(|(_, zone)| zone.node() == node);
+        of_node.map(|(id, zone)| self.zone_score(id, zone, node)).sum()
+    }
+
+    fn zone_score(&self, id: ZoneId, zone: &Zone, node: NodeId) -> u64 {
+        let present: u64 = self
+            .zones
+            .iter()
+            .filter(|(_, other)| other.node() == node)
+            .map(|(_, other)| other.present())
+            .sum();
+        zone.present() * self.fragmentation(id).external(Order::PMD) / (present + 1)
+    }
+
+    /// The free folios of a zone, judged.
+    pub fn fragmentation(&self, id: ZoneId) -> Fragmentation {
+        Fragmentation::of(self.zone_stats(id).by_order)
+    }
+
+    /// Whether there is enough in small pieces for a folio of `order`, and none yet.
+    ///
+    /// # Linux source concept
+    /// `compaction_suitable()`.
+    fn could_help(&self, id: ZoneId, order: Order) -> bool {
+        let zone = self.zones.get(id);
+        let gap = 2 * order.frames();
+        if order == Order::ZERO
+            || self.free_exactly(id, zone) + self.cached(id) < zone.watermarks().at(Mark::Min) + gap
+        {
+            return false;
+        }
+        let index = self.fragmentation(id).index(order);
+        // Small pieces in rings are not counted by the index, so a low one does
+        // not rule compaction out for orders that are worth little.
+        index != -1000 && (index > THRESHOLD || order.raw() <= 3)
+    }
+
+    /// Compacts on the time of a request that found no folio of its order.
+    pub(crate) fn compact_for(&self, request: &AllocRequest) -> bool {
+        let Some(migrator) = self.migrator() else {
+            return false;
+        };
+        self.count(Event::CompactStall, 1);
+        let local = self.local_node();
+        let mut success = false;
+        for (id, _) in self.zones.for_request(request.zone, request.node, local) {
+            if self.compact_zone(id, request.order, &*migrator) == Compacted::Success {
+                success = true;
+                break;
+            }
+        }
+        let event = if success {
+            Event::CompactSuccess
+        } else {
+            Event::CompactFail
+        };
+        self.count(event, 1);
+        success
+    }
+}
