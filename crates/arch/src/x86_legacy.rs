@@ -6,8 +6,9 @@ use foliant_units::{Pfn, PhysAddr};
 use crate::access::{Access, ErrorCode};
 use crate::format::{Entry, Format, Next, Refusal};
 use crate::geometry::{Above, Geometry, LevelShape};
+use crate::kernel_leaf::{CacheMode, KernelFormat, KernelProt};
 use crate::level::Level;
-use crate::x86_64::{Control, PteFlags, Rights, describe};
+use crate::x86_64::{Control, Pte, PteFlags, Rights, X86_64, describe};
 
 /// 32-bit paging without physical address extension.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -210,6 +211,26 @@ pub(crate) const fn without_keys(control: &Control) -> Control {
         pkru: None,
         pkrs: None,
         ..*control
+    }
+}
+
+/// As on x86-64, but that everything can be executed.
+impl KernelFormat for X86Legacy {
+    const PHYSICAL_BITS: u32 = 32;
+
+    fn kernel_leaf(frame: Pfn, level: Level, prot: KernelProt) -> LegacyEntry {
+        // The flags are those of the wide format's low bits.
+        let wide = X86_64::kernel_leaf(Pfn::ZERO, level, prot).raw() as u32;
+        let flags = PteFlags::from_bits_truncate(u64::from(wide & 0xfff));
+        if level == Level::PTE {
+            LegacyEntry::page(frame, flags)
+        } else {
+            LegacyEntry(LegacyEntry::large(frame, flags).0 | wide & PAT_LARGE)
+        }
+    }
+
+    fn cache_mode(leaf: LegacyEntry, level: Level) -> CacheMode {
+        X86_64::cache_mode(Pte::from_raw(leaf.raw()), level)
     }
 }
 

@@ -1,9 +1,12 @@
 //! i386 with physical address extension: 2-9-9-12 bits, words of eight bytes,
 //! pages of 4 KiB and 2 MiB (Intel SDM volume 3, 4.4 "PAE paging").
 
+use foliant_units::Pfn;
+
 use crate::access::{Access, ErrorCode};
 use crate::format::{Entry, Format, Refusal};
 use crate::geometry::{Above, Geometry, LevelShape};
+use crate::kernel_leaf::{CacheMode, KernelFormat, KernelProt};
 use crate::level::Level;
 use crate::x86_64::{Control, Pte, PteFlags, Rights, X86_64, describe};
 use crate::x86_legacy::without_keys;
@@ -98,5 +101,15 @@ impl Format for X86Pae {
     #[inline]
     fn exceeds(more: Rights, less: Rights) -> bool {
         more.exceed(less)
+    }
+}
+/// As on x86-64: the leaves are the same.
+impl KernelFormat for X86Pae {
+    fn kernel_leaf(frame: Pfn, level: Level, prot: KernelProt) -> Pte {
+        X86_64::kernel_leaf(frame, level, prot)
+    }
+
+    fn cache_mode(leaf: Pte, level: Level) -> CacheMode {
+        X86_64::cache_mode(leaf, level)
     }
 }

@@ -8,6 +8,8 @@ extern crate alloc;
 extern crate std;
 
 mod caller;
+pub mod direct;
+pub mod early;
 pub mod fixmap;
 pub mod kmap;
 mod mapping;
