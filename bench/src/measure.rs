@@ -13,7 +13,7 @@ pub(crate) fn median(mut round: impl FnMut() -> f64) -> f64 {
 }
 
 /// The median.
-fn middle(mut times: Vec<f64>) -> f64 {
+pub(crate) fn middle(mut times: Vec<f64>) -> f64 {
     times.sort_by(f64::total_cmp);
     times[times.len() / 2]
 }

@@ -3,6 +3,7 @@
 mod frames;
 mod gates;
 mod initrd;
+mod kvirt;
 mod mmops;
 mod peers;
 mod run;
@@ -38,6 +39,8 @@ enum Name {
     Run,
     /// Frame allocators: Foliant's and its peers in one process.
     Frames,
+    /// vmalloc, stacks and per-CPU memory, on one CPU and on two.
+    Kvirt,
 }
 
 /// Runs one benchmark.
@@ -45,5 +48,6 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     match args.name {
         Name::Run => run::run(args.rounds.max(1), args.cpu, args.gate),
         Name::Frames => frames::run(args.llfree.as_deref(), args.cpu, args.gate),
+        Name::Kvirt => kvirt::run(args.gate),
     }
 }

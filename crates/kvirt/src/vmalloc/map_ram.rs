@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use foliant_arch::{KernelFormat, KernelProt};
 use foliant_platform::Mmu;
+use foliant_platform::sync::SpinLock;
 use foliant_units::{Pfn, VirtAddr, Vpn, VpnRange};
 
 use super::area::{Frames, Use};
@@ -22,6 +23,11 @@ pub(super) struct CurrentBlock {
     start: Vpn,
     block: Arc<Block>,
 }
+
+/// The place where a CPU keeps it, on a cache line of its own.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(super) struct BlockSlot(SpinLock<Option<CurrentBlock>>);
 
 /// A map of some frames, to be [ended](Vmalloc::unmap_ram).
 #[derive(PartialEq, Eq, Debug)]
@@ -121,7 +127,7 @@ impl<P: Mmu, F: KernelFormat> Vmalloc<P, F> {
 
     /// Pages from this CPU's block, or from a new one.
     fn cut(&self, count: u64) -> Result<VpnRange, VmallocError> {
-        let slot = &self.blocks[self.cpu() % self.blocks.len()];
+        let BlockSlot(slot) = &self.blocks[self.cpu() % self.blocks.len()];
         loop {
             let current = slot.lock().clone();
             if let Some(CurrentBlock { start, block }) = &current

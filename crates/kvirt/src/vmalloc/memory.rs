@@ -10,14 +10,13 @@ use foliant_arch::x86_64::X86_64;
 use foliant_arch::{KernelFormat, KernelProt, Level};
 use foliant_paging::{PageTables, Store};
 use foliant_phys::{AllocRequest, OnFailure, Phys};
-use foliant_platform::sync::SpinLock;
 use foliant_platform::{Flush, FlushKind, Mmu};
 use foliant_units::{Order, PAGE_SHIFT, PAGE_SIZE, PhysAddr, VirtAddr, VirtRange, VpnRange};
 
 use super::area::{Area, AreaInfo, Frames, Use};
 use super::book::{Found, Held};
 use super::count::CpuCount;
-use super::map_ram::CurrentBlock;
+use super::map_ram::BlockSlot;
 use super::request::{BadFree, LargePages, VmallocError, VmallocRequest};
 use super::space::{VaSpace, Want};
 use crate::caller::Caller;
@@ -56,7 +55,7 @@ pub struct Vmalloc<P: Mmu, F: KernelFormat = X86_64> {
     pub(super) tables: Arc<PageTables<P, F>>,
     pub(super) space: VaSpace<Area>,
     /// The block that each CPU cuts small maps from.
-    pub(super) blocks: Box<[SpinLock<Option<CurrentBlock>>]>,
+    pub(super) blocks: Box<[BlockSlot]>,
     /// Frames of vmalloc areas.
     pub(super) used: CpuCount,
 }
@@ -91,7 +90,7 @@ impl<P: Mmu, F: KernelFormat> Vmalloc<P, F> {
         Self {
             space: VaSpace::new(pages, cpus, limit),
             tables: tables.clone(),
-            blocks: (0..cpus).map(|_| SpinLock::new(None)).collect(),
+            blocks: (0..cpus).map(|_| BlockSlot::default()).collect(),
             used: CpuCount::new(cpus),
         }
     }
