@@ -7,6 +7,8 @@
 mod anonymous;
 mod classify;
 #[cfg(all(test, loom))]
+mod copy_models;
+#[cfg(all(test, loom))]
 mod models;
 mod object;
 mod outcome;

@@ -293,3 +293,89 @@ mod tests {
         assert_eq!(seen(&cache, 0..4), [2]);
     }
 }
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use foliant_platform::sync::Arc;
+    use foliant_platform::sync::atomic::{AtomicU64, Ordering};
+
+    /// What a seeded mistake leaves out.
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    enum Mistake {
+        None,
+        NotChanged,
+        ChangedBeforeTheWrite,
+        VersionAfterTheRead,
+    }
+
+    /// A file of one page, and the frame that is to hold it.
+    #[derive(Default)]
+    struct Machine {
+        cache: Cache,
+        file: AtomicU64,
+        frame: AtomicU64,
+    }
+
+    const PAGE: u64 = 0;
+
+    impl Machine {
+        fn fill(&self, mistake: Mistake) {
+            let early = self.cache.version();
+            let bytes = self.file.load(Ordering::Acquire);
+            let version = match mistake {
+                Mistake::VersionAfterTheRead => self.cache.version(),
+                _ => early,
+            };
+            self.frame.store(bytes, Ordering::Release);
+            // What is stale is given back.
+            let _ = self.cache.insert(PAGE, Pfn::ZERO, version);
+        }
+
+        fn write(&self, mistake: Mistake) {
+            if mistake == Mistake::ChangedBeforeTheWrite {
+                self.cache.changed();
+            }
+            self.file.store(1, Ordering::Release);
+            if !matches!(mistake, Mistake::NotChanged | Mistake::ChangedBeforeTheWrite) {
+                self.cache.changed();
+            }
+            self.cache.get(PAGE, |_| self.frame.store(1, Ordering::Release));
+        }
+    }
+
+    fn model(mistake: Mistake) {
+        loom::model(move || {
+            let machine = Arc::new(Machine::default());
+            let filling = machine.clone();
+            let thread = loom::thread::spawn(move || filling.fill(mistake));
+            machine.write(mistake);
+            thread.join().expect("the fill");
+            let cached = machine.cache.get(PAGE, |_| machine.frame.load(Ordering::Acquire));
+            assert!(cached != Some(0), "the cache has old bytes");
+        });
+    }
+
+    #[test]
+    fn loom_a_frame_with_old_bytes_does_not_go_in() {
+        model(Mistake::None);
+    }
+
+    #[test]
+    #[should_panic(expected = "the cache has old bytes")]
+    fn loom_mutant_that_does_not_count_a_write_is_caught() {
+        model(Mistake::NotChanged);
+    }
+
+    #[test]
+    #[should_panic(expected = "the cache has old bytes")]
+    fn loom_mutant_that_counts_before_the_write_is_caught() {
+        model(Mistake::ChangedBeforeTheWrite);
+    }
+
+    #[test]
+    #[should_panic(expected = "the cache has old bytes")]
+    fn loom_mutant_that_notes_the_version_late_is_caught() {
+        model(Mistake::VersionAfterTheRead);
+    }
+}
