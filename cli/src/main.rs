@@ -1,11 +1,16 @@
 //! The `foliant` command: one file per sub-command.
 
+mod gdt;
 mod layout;
 mod output;
+mod pt;
 mod report;
 mod run;
 mod size;
+mod target;
+mod walk;
 
+use std::io;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -30,6 +35,12 @@ struct Cli {
 enum Command {
     Run(run::Args),
     Layout(layout::Args),
+    /// Explain how a memory image's tables translate an address, level by level.
+    Walk(walk::Args),
+    /// List everything that tables in a memory image map.
+    Pt(pt::Args),
+    /// Decode the segment descriptors of a processor.
+    Gdt(gdt::Args),
 }
 
 fn main() -> ExitCode {
@@ -48,5 +59,21 @@ fn main() -> ExitCode {
     match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Layout(args) => layout::run(&args),
+        Command::Walk(args) => said(walk::run(&args)),
+        Command::Pt(args) => said(pt::run(&args)),
+        Command::Gdt(args) => said(gdt::run(&args)),
     }
+}
+
+/// What a command that looks came to; errors are one line.
+fn said(result: anyhow::Result<ExitCode>) -> ExitCode {
+    result.unwrap_or_else(|why| {
+        // Whoever reads `foliant pt | head` has seen enough.
+        let pipe = why.downcast_ref::<io::Error>().map(io::Error::kind);
+        if pipe == Some(io::ErrorKind::BrokenPipe) {
+            return ExitCode::SUCCESS;
+        }
+        eprintln!("foliant: {why:#}");
+        ExitCode::from(OWN_FAILURE)
+    })
 }

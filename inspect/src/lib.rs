@@ -12,6 +12,7 @@
 
 mod image;
 pub mod linux;
+pub mod listing;
 
 mod root;
 mod vmcoreinfo;

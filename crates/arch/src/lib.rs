@@ -23,6 +23,7 @@ pub mod layout;
 mod leaves;
 mod level;
 pub mod npt;
+pub mod segment;
 mod self_map;
 pub mod tlb;
 mod walk;

@@ -9,7 +9,9 @@
 mod descriptor;
 mod format;
 mod registers;
+mod syndrome;
 
 pub use descriptor::{Descriptor, DescriptorFlags};
 pub use format::{Arm64, ArmControl, ArmRights, HierarchicalLimits, hardware_level};
 pub use registers::{Granule, Half, Tcr, table_of};
+pub use syndrome::{FaultKind, fault_status};
