@@ -12,6 +12,8 @@
 pub use foliant_arch as arch;
 #[cfg(feature = "kernel")]
 pub use foliant_kernel as kernel;
+#[cfg(feature = "kvirt")]
+pub use foliant_kvirt as kvirt;
 #[cfg(feature = "mm")]
 pub use foliant_mm as mm;
 #[cfg(feature = "paging")]
@@ -19,7 +21,7 @@ pub use foliant_paging as paging;
 #[cfg(feature = "phys")]
 pub use foliant_phys as phys;
 pub use foliant_platform as platform;
-#[cfg(feature = "mm")]
+#[cfg(any(feature = "kvirt", feature = "mm"))]
 pub use foliant_uapi as uapi;
 pub use foliant_units as units;
 

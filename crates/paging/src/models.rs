@@ -322,3 +322,28 @@ fn loom_a_store_during_a_split_is_not_forgotten() {
         clean(&tables);
     });
 }
+
+#[test]
+fn loom_a_top_that_two_cpus_miss_is_copied_as_it_is() {
+    holds_but_not_with(&[Mutant::SyncWithoutLock], || {
+        let kernel = Arc::new(Tree::<ModelStore, Tiny>::in_store(ModelStore::new(8, 2)).lending());
+        let space =
+            Arc::new(Tree::<ModelStore, Tiny>::in_store(ModelStore::new(8, 2)).sharing_from(Vpn::new(4)));
+        map(&kernel, 4, pte(0x10));
+        let (lender, other) = (kernel.clone(), space.clone());
+        both(
+            // One CPU of the space faults, while another maps below.
+            move || {
+                other.sync_top(&lender, Vpn::new(4));
+            },
+            || {
+                map(&space, 0, pte(0x11));
+                space.sync_top(&kernel, Vpn::new(4));
+            },
+        );
+        assert_eq!(space.sync_top(&kernel, Vpn::new(4)), crate::TopSync::Same);
+        let mut found = Vec::new();
+        space.audit(&mut |violation| found.push(violation));
+        assert_eq!(found, []);
+    });
+}

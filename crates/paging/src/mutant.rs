@@ -36,6 +36,8 @@ pub(crate) enum Mutant {
     UpdateByStore,
     /// A large mapping is split as it was when first looked at.
     SplitByStore,
+    /// A top entry is copied without the lock of the root.
+    SyncWithoutLock,
     /// The frames are given back before the flush.
     PutBeforeFlush,
 }

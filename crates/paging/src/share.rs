@@ -1,10 +1,12 @@
 //! Top entries that several spaces have in common.
 
 use foliant_arch::{Entry, Format, Level};
+use foliant_platform::sync::atomic::Ordering;
 use foliant_units::Vpn;
 
 use crate::descend::Missing;
-use crate::store::{Store, Words};
+use crate::mutant::{Mutant, seeded};
+use crate::store::{Header, Store, Words};
 use crate::tree::Tree;
 
 /// Whose the tables below the top entries are.
@@ -85,6 +87,9 @@ impl<S: Store, F: Format> Tree<S, F> {
         if theirs.is_empty() {
             return TopSync::Missing;
         }
+        if seeded(Mutant::SyncWithoutLock) {
+            return self.sync_badly(theirs, page);
+        }
         // The root is never missing, so nothing is allocated.
         let Ok(Some(mut root)) = self.lock_level(page, level, Missing::Skip) else {
             return TopSync::Missing;
@@ -93,6 +98,22 @@ impl<S: Store, F: Format> Tree<S, F> {
             return TopSync::Same;
         }
         root.replace(page, theirs);
+        TopSync::Copied
+    }
+
+    /// What the models must notice: look and store in two steps.
+    #[cold]
+    fn sync_badly(&self, theirs: F::Entry, page: Vpn) -> TopSync {
+        let root = self.store.root();
+        let words = self.store.words(root);
+        let index = F::GEOMETRY.index(F::GEOMETRY.top(), page);
+        if words.load(index) == theirs.raw() {
+            return TopSync::Same;
+        }
+        let header = self.store.header(root);
+        let live = header.live().load(Ordering::Relaxed);
+        words.store(index, theirs.raw());
+        header.live().store(live + 1, Ordering::Relaxed);
         TopSync::Copied
     }
 }

@@ -141,6 +141,25 @@ pub const X86_64_FIXMAP: FixLayout = FixLayout {
     ],
 };
 
+/// The fixmap of a 32-bit kernel for up to 8 CPUs, with local maps of frames
+/// above the direct map: 16 slots for each CPU.
+///
+/// # Linux source concept
+/// `enum fixed_addresses` with `CONFIG_X86_32` and `CONFIG_HIGHMEM`.
+pub const I386_FIXMAP: FixLayout = FixLayout {
+    top: VirtAddr::new(0xffff_f000),
+    runs: &[
+        run("hole", 0, 1),
+        run("dbgp", 1, 1),
+        run("earlycon", 2, 1),
+        run("apic", 3, 1),
+        run("io_apic", 4, 128),
+        run("kmap", 132, 128),
+        run("text_poke", 260, 2),
+        run("btmaps", 512, 512),
+    ],
+};
+
 const _: () = assert!(
     X86_64_FIXMAP.slot("vsyscall").address().raw() == 0xffff_ffff_ff60_0000,
     "programs call this address"

@@ -8,5 +8,5 @@ mod slots;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
-pub use layout::{FixLayout, FixRun, FixSlot, X86_64_FIXMAP};
+pub use layout::{FixLayout, FixRun, FixSlot, I386_FIXMAP, X86_64_FIXMAP};
 pub use slots::{FixError, Fixmap};

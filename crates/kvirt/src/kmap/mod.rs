@@ -17,6 +17,8 @@ mod pkmap;
 mod pkmap_book;
 #[cfg(all(test, not(loom)))]
 mod tests;
+#[cfg(all(test, not(loom)))]
+mod tests_i386;
 mod ticket;
 
 pub use direct::DirectMap;
