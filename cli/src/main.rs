@@ -1,5 +1,6 @@
 //! The `foliant` command: one file per sub-command.
 
+mod boot;
 mod gdt;
 mod layout;
 mod output;
@@ -41,6 +42,7 @@ enum Command {
     Pt(pt::Args),
     /// Decode the segment descriptors of a processor.
     Gdt(gdt::Args),
+    Boot(boot::Args),
 }
 
 fn main() -> ExitCode {
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
         Command::Walk(args) => said(walk::run(&args)),
         Command::Pt(args) => said(pt::run(&args)),
         Command::Gdt(args) => said(gdt::run(&args)),
+        Command::Boot(args) => boot::run(&args),
     }
 }
 

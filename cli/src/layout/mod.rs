@@ -10,6 +10,7 @@ use foliant_units::VirtAddr;
 
 use crate::OWN_FAILURE;
 use choice::Choice;
+pub(crate) use choice::{Arch, Like, Split};
 
 /// Print an address-space layout, or say what an address is.
 ///

@@ -57,7 +57,8 @@ fn the_log_is_the_kernels_line_by_line() {
         initrd: Some(range(0xbf8e_0000, 0xc000_0000)),
         ..Reservations::default()
     };
-    assert_eq!(early.reserve(&what, &mut log), Ok(what.initrd));
+    assert_eq!(early.reserve(&what), Ok(what.initrd));
+    early.announce_initrd(&what, &mut log);
     early.announce_zones(&mut log);
     early.announce_gap(&mut log);
 
@@ -106,7 +107,8 @@ fn the_initrd_and_the_crash_kernel_need_ram() {
         kernel: KernelImage::sized(PhysAddr::new(16 << 20), 32 << 20),
         ..Reservations::default()
     };
-    assert_eq!(early.reserve(&what, &mut log), Ok(None));
+    assert_eq!(early.reserve(&what), Ok(None));
+    early.announce_initrd(&what, &mut log);
     let crash = |size: u64, at: Option<u64>| CrashKernel {
         size: size << 20,
         at: at.map(|mib| PhysAddr::new(mib << 20)),

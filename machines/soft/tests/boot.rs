@@ -117,7 +117,8 @@ fn boot_random(seed: u64, soft_ram: u64) -> Result<(), BootError> {
         },
     };
     early.add_ram()?;
-    early.reserve(&what, &mut log)?;
+    early.reserve(&what)?;
+    early.announce_initrd(&what, &mut log);
     if random(4) == 0 {
         // Over everything.
         early

@@ -211,6 +211,14 @@ impl I386 {
         })
     }
 
+    /// The first frame that cannot be low memory, however much RAM there is.
+    ///
+    /// # Errors
+    /// [`BadSplit`].
+    pub fn lowmem_end(config: I386Config) -> Result<Pfn, BadSplit> {
+        Ok(Self::new(config, Pfn::new(1 << 24))?.max_low_pfn())
+    }
+
     /// The first frame that is not low memory.
     pub const fn max_low_pfn(&self) -> Pfn {
         Pfn::new(self.lowmem.len() >> PAGE_SHIFT)

@@ -8,6 +8,7 @@
 mod buddyinfo;
 mod counters;
 mod escape;
+mod iomem;
 mod labelled;
 mod maps;
 mod meminfo;
@@ -28,6 +29,7 @@ mod zoneinfo;
 
 pub use buddyinfo::{Buddyinfo, BuddyinfoZone};
 pub use counters::Counters;
+pub use iomem::{Iomem, IomemEntry};
 pub use maps::{Device, MapsEntry, MapsPerms, parse_maps};
 pub use meminfo::Meminfo;
 pub use pagetypeinfo::{MOBILITY_NAMES, MobilityRow, Pagetypeinfo, ZoneBlocks};

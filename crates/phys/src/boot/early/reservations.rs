@@ -9,7 +9,7 @@ use super::machine::{Dialect, MachineKind};
 use super::steps::EarlyBoot;
 use crate::boot::first_megabyte::{BiosData, REAL_MODE};
 use crate::boot::kind::RegionKind;
-use crate::boot::memblock::{BootRequest, TooManyRegions};
+use crate::boot::memblock::BootRequest;
 use crate::boot::options::BootError;
 
 /// What lies in RAM that the map calls usable.
@@ -31,27 +31,30 @@ impl<P: Platform, const N: usize> EarlyBoot<P, N> {
     /// [`BootError::MapTooRagged`].
     ///
     /// # Linux source concept
-    /// `early_reserve_memory()` and `reserve_initrd()`.
-    pub fn reserve(
-        &mut self,
-        what: &Reservations,
-        log: &mut Log<'_>,
-    ) -> Result<Option<PhysRange>, BootError> {
+    /// `early_reserve_memory()`.
+    pub fn reserve(&mut self, what: &Reservations) -> Result<Option<PhysRange>, BootError> {
         if let Some(kernel) = what.kernel {
             self.memblock.reserve(kernel.all())?;
         }
         self.memblock.reserve(REAL_MODE)?;
         self.memblock.reserve(what.bios.firmware_range())?;
-        Ok(self.reserve_initrd(what, log)?)
+        let initrd = what
+            .initrd
+            .filter(|initrd| !initrd.is_empty() && self.is_usable(*initrd));
+        if let Some(initrd) = initrd {
+            let end = initrd.end.align_up(PAGE_SIZE as u64).unwrap_or(initrd.end);
+            self.memblock.reserve(PhysRange::new(initrd.start, end))?;
+        }
+        Ok(initrd)
     }
 
-    fn reserve_initrd(
-        &mut self,
-        what: &Reservations,
-        log: &mut Log<'_>,
-    ) -> Result<Option<PhysRange>, TooManyRegions> {
+    /// Says where the initrd is, and whether it can be used.
+    ///
+    /// # Linux source concept
+    /// `reserve_initrd()`.
+    pub fn announce_initrd(&self, what: &Reservations, log: &mut Log<'_>) {
         let Some(initrd) = what.initrd.filter(|initrd| !initrd.is_empty()) else {
-            return Ok(None);
+            return;
         };
         log.line(format_args!(
             "RAMDISK: [mem {:#010x}-{:#010x}]",
@@ -60,11 +63,7 @@ impl<P: Platform, const N: usize> EarlyBoot<P, N> {
         ));
         if !self.is_usable(initrd) {
             log.line(format_args!("initrd not fully accessible: disabling initrd"));
-            return Ok(None);
         }
-        let end = initrd.end.align_up(PAGE_SIZE as u64).unwrap_or(initrd.end);
-        self.memblock.reserve(PhysRange::new(initrd.start, end))?;
-        Ok(Some(initrd))
     }
 
     fn is_usable(&self, range: PhysRange) -> bool {

@@ -1,0 +1,160 @@
+//! `foliant boot`.
+
+use std::process::Command;
+
+fn boot(words: &[&str]) -> (Option<i32>, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_foliant"))
+        .arg("boot")
+        .args(words)
+        .output()
+        .expect("foliant");
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&output.stdout).into_owned(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    )
+}
+
+/// A file with this text, for as long as the value lives.
+struct File(std::path::PathBuf);
+
+impl File {
+    fn new(name: &str, text: &str) -> Self {
+        let name = format!("foliant-boot-{}-{name}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, text).expect("a file for the test");
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().expect("a plain path")
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _gone = std::fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn an_i386_machine_prints_its_layout_to_the_byte() {
+    let (status, log, why) = boot(&[
+        "--arch",
+        "i386",
+        "--pae",
+        "--like",
+        "4.4",
+        "--ram",
+        "2G",
+        "--sections",
+        ".text=0xc0400000-0xc071ae6a,.data=0xc071ae6a-0xc08feb78,.init=0xc0906000-0xc0973000",
+        "--audit",
+    ]);
+    assert_eq!(status, Some(0), "{log}{why}");
+    let block = "virtual kernel memory layout:
+    fixmap  : 0xffc57000 - 0xfffff000   (3744 kB)
+    pkmap   : 0xff800000 - 0xffa00000   (2048 kB)
+    vmalloc : 0xf7ffe000 - 0xff7fe000   ( 120 MB)
+    lowmem  : 0xc0000000 - 0xf77fe000   ( 887 MB)
+      .init : 0xc0906000 - 0xc0973000   ( 436 kB)
+      .data : 0xc071ae6a - 0xc08feb78   (1935 kB)
+      .text : 0xc0400000 - 0xc071ae6a   (3179 kB)
+";
+    assert!(log.contains(block), "{log}");
+    assert!(
+        log.contains("1160MB HIGHMEM available.\n887MB LOWMEM available.\n"),
+        "{log}"
+    );
+    assert!(log.contains(" 0 violations\n"), "{log}");
+}
+
+#[test]
+fn a_pc_boots_with_the_usual_log() {
+    let (status, log, why) = boot(&[
+        "--crashkernel",
+        "256M",
+        "--iomem",
+        "--audit",
+        "--initrd",
+        "0x7f000000-0x7fff0000",
+    ]);
+    assert_eq!(status, Some(0), "{log}{why}");
+    for line in [
+        "BIOS-provided physical RAM map:",
+        "BIOS-e820: [mem 0x0000000000000000-0x000000000009fbff] usable",
+        "e820: update [mem 0x00000000-0x00000fff] usable ==> reserved",
+        "last_pfn = 0x140000 max_arch_pfn = 0x400000000",
+        "init_memory_mapping: [mem 0x00000000-0x000fffff]",
+        "RAMDISK: [mem 0x7f000000-0x7ffeffff]",
+        "crashkernel reserved: 0x00000000b0000000 - 0x00000000c0000000 (256 MB)",
+        "  DMA32    [mem 0x0000000001000000-0x00000000ffffffff]",
+        "[mem 0xc0000000-0xfffbffff] available for PCI devices",
+        "Built 1 zonelists, mobility grouping on.  Total pages: 1048478",
+        "  b0000000-bfffffff : Crash kernel",
+    ] {
+        assert!(
+            log.lines().any(|found| found == line),
+            "{line} is missing:\n{log}"
+        );
+    }
+    assert!(
+        log.contains("\nMemory: ") && log.contains("K/4193912K available (16384K kernel code"),
+        "{log}"
+    );
+    assert!(log.contains(" 0 violations\n"), "{log}");
+}
+
+#[test]
+fn maps_come_from_logs_from_iomem_and_from_tables() {
+    let table = File::new("table", "0-640K ram\n1M-1G ram node 0\n1G-2G ram node 1\n");
+    let (status, log, why) = boot(&["--map", table.path(), "--levels", "5"]);
+    assert_eq!(status, Some(0), "{log}{why}");
+    assert!(
+        log.contains("  node   1: [mem 0x0000000040000000-0x000000007fffffff]\n"),
+        "{log}"
+    );
+    assert!(log.contains("Built 2 zonelists"), "{log}");
+
+    // What one machine says of itself boots another.
+    let (_, first, _) = boot(&["--ram", "1G", "--iomem"]);
+    let at = first.find("\n00000000-").expect("the resources") + 1;
+    let iomem = File::new("iomem", &first[at..]);
+    let (status, second, why) = boot(&["--map", iomem.path()]);
+    assert_eq!(status, Some(0), "{second}{why}");
+    let log = File::new("log", &first[..at]);
+    let (status, third, why) = boot(&["--map", log.path()]);
+    assert_eq!(status, Some(0), "{third}{why}");
+    let zones = |log: &str| {
+        log.lines()
+            .filter(|line| line.contains("node   0:"))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(zones(&first), zones(&second));
+    assert_eq!(zones(&first), zones(&third));
+}
+
+#[test]
+fn what_cannot_boot_says_why() {
+    let reserved = File::new("reserved", "0-4G reserved\n");
+    let wraps = File::new(
+        "wraps",
+        "BIOS-e820: [mem 0x0000000000000000-0xffffffffffffffff] usable\n",
+    );
+    let far = File::new("far", "0xffff000000000000-0xffffffffffff0000 ram\n");
+    for (words, word) in [
+        (&["--map", reserved.path()][..], "no usable RAM"),
+        (&["--map", wraps.path()], "line 1"),
+        (&["--map", far.path()], "addresses"),
+        (&["--map", "/nonexistent"], "cannot read"),
+        (&["--ram", "1M"], "4 MiB"),
+        (&["--mem", "1"], "no usable RAM"),
+        (&["--pae"], "i386"),
+        (&["--kernel", "0-64G", "--ram", "64M"], "memory"),
+    ] {
+        let (status, _, why) = boot(words);
+        assert_eq!(status, Some(125), "{words:?}: {why}");
+        assert!(why.contains(word), "{words:?}: {why}");
+    }
+}
