@@ -12,8 +12,10 @@ use crate::level::Level;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SelfMap {
     geometry: Geometry,
-    slot: usize,
-    bits: u32,
+    /// Where the array of last-level entries begins, without sign.
+    base: u64,
+    /// The highest level whose entries appear.
+    top: Level,
 }
 
 impl SelfMap {
@@ -27,12 +29,30 @@ impl SelfMap {
             .levels
             .iter()
             .all(|level| level.bits == bits || level.bits == 0);
-        (uniform && slot < geometry.entries(Level::PGD)).then_some(Self { geometry, slot, bits })
+        let top = Level::PGD;
+        let base = (slot as u64) << geometry.levels[top.index()].shift;
+        (uniform && slot < geometry.entries(top)).then_some(Self { geometry, base, top })
+    }
+
+    /// The self-map of tables whose top is smaller than the rest, as PAE's: the
+    /// four page directories are entered in neighbouring slots, the first
+    /// of which is slot `slot` of all directories counted through. The top
+    /// table itself does not appear.
+    ///
+    /// `None` if there is no such slot, or if it is not the first of as many
+    /// as there are directories.
+    pub fn of_directories(geometry: Geometry, slot: usize) -> Option<Self> {
+        let top = geometry.below(geometry.top())?;
+        let directories = geometry.entries(Level::PGD);
+        let slots = geometry.entries(top) * directories;
+        let base = (slot as u64) << geometry.levels[top.index()].shift;
+        let fits = slot < slots && slot.is_multiple_of(directories) && geometry.entries(top) >= directories;
+        fits.then_some(Self { geometry, base, top })
     }
 
     /// Where the entry of `level` that translates `at` appears; `None` for a folded level.
     pub fn entry_address(&self, level: Level, at: VirtAddr) -> Option<VirtAddr> {
-        if self.geometry.is_folded(level) {
+        if self.geometry.is_folded(level) || level > self.top {
             return None;
         }
         let mut address = self.one_level(at);
@@ -54,12 +74,8 @@ impl SelfMap {
     /// The address of the entry that the hardware reads last for `at`.
     fn one_level(&self, at: VirtAddr) -> VirtAddr {
         let translated = (1u64 << self.geometry.address_bits) - 1;
-        let top_shift = self.geometry.levels[Level::PGD.index()].shift;
         let index = (at.raw() & translated) >> self.geometry.levels[Level::PTE.index()].shift;
-        let raw = ((self.slot as u64) << top_shift) + index * self.geometry.entry_bytes;
-        debug_assert!(
-            self.bits + self.geometry.entry_bytes.trailing_zeros() == self.geometry.levels[0].shift
-        );
+        let raw = self.base + index * self.geometry.entry_bytes;
         self.geometry.extend(VirtAddr::new(raw))
     }
 }
@@ -69,6 +85,8 @@ mod tests {
     use super::*;
     use crate::format::Format;
     use crate::x86_64::X86_64;
+    use crate::x86_legacy::X86Legacy;
+    use crate::x86_pae::X86Pae;
 
     #[test]
     fn the_well_known_bases_of_slot_1ed_come_out() {
@@ -78,6 +96,19 @@ mod tests {
         assert_eq!(map.base(Level::PUD), Some(VirtAddr::new(0xffff_f6fb_7da0_0000)));
         assert_eq!(map.base(Level::P4D), None);
         assert_eq!(map.base(Level::PGD), Some(VirtAddr::new(0xffff_f6fb_7dbe_d000)));
+    }
+
+    #[test]
+    fn the_well_known_bases_of_i386_come_out() {
+        let two = SelfMap::new(X86Legacy::GEOMETRY, 0x300).unwrap();
+        assert_eq!(two.base(Level::PTE), Some(VirtAddr::new(0xc000_0000)));
+        assert_eq!(two.base(Level::PGD), Some(VirtAddr::new(0xc030_0000)));
+        assert_eq!(SelfMap::new(X86Pae::GEOMETRY, 3), None);
+        let pae = SelfMap::of_directories(X86Pae::GEOMETRY, 0x600).unwrap();
+        assert_eq!(pae.base(Level::PTE), Some(VirtAddr::new(0xc000_0000)));
+        assert_eq!(pae.base(Level::PMD), Some(VirtAddr::new(0xc060_0000)));
+        assert_eq!(pae.base(Level::PGD), None);
+        assert_eq!(SelfMap::of_directories(X86Pae::GEOMETRY, 0x601), None);
     }
 
     #[test]

@@ -161,7 +161,7 @@ proptest! {
     #[test]
     fn a_tlb_never_answers_what_was_flushed(steps in prop::collection::vec(step(), 1..60)) {
         let small = Shape { sets: 4, ways: 2 };
-        let mut tlb = Tlb::new(TlbConfig { base: small, large: small, huge: small, links: small });
+        let mut tlb = Tlb::new(TlbConfig { base: small, large: small, huge: small, links: small, ..TlbConfig::default() });
         let mut held = Vec::new();
         for step in &steps {
             act(&mut held, step);

@@ -2,7 +2,7 @@
 
 use foliant_units::{PAGE_SHIFT, Pfn, PhysAddr, VirtAddr, Vpn, VpnRange};
 
-use super::array::{Array, Shape};
+use super::array::{Array, Replacement, Shape};
 use super::stats::TlbStats;
 use crate::access::{Access, AccessKind, ErrorCode, PageFault};
 use crate::format::{Entry, Format, Refusal};
@@ -24,6 +24,8 @@ pub struct TlbConfig {
     pub huge: Shape,
     /// For links to leaf tables (the paging-structure cache).
     pub links: Shape,
+    /// Which entry makes room.
+    pub replacement: Replacement,
 }
 
 impl Default for TlbConfig {
@@ -34,6 +36,7 @@ impl Default for TlbConfig {
             large: Shape { sets: 32, ways: 4 },
             huge: Shape { sets: 4, ways: 4 },
             links: Shape { sets: 8, ways: 4 },
+            replacement: Replacement::InTurn,
         }
     }
 }
@@ -100,6 +103,8 @@ pub struct Tlb<F: Format> {
     large: Array<TlbEntry<F>>,
     huge: Array<TlbEntry<F>>,
     links: Array<Link<F>>,
+    /// The level at which the walk for the last miss begins.
+    walk_from: Level,
     stats: TlbStats,
 }
 
@@ -107,10 +112,11 @@ impl<F: Format> Tlb<F> {
     /// An empty TLB.
     pub fn new(config: TlbConfig) -> Self {
         Self {
-            base: Array::new(config.base),
-            large: Array::new(config.large),
-            huge: Array::new(config.huge),
-            links: Array::new(config.links),
+            base: Array::new(config.base, config.replacement),
+            large: Array::new(config.large, config.replacement),
+            huge: Array::new(config.huge, config.replacement),
+            links: Array::new(config.links, config.replacement),
+            walk_from: F::GEOMETRY.top(),
             stats: TlbStats::default(),
         }
     }
@@ -172,13 +178,15 @@ impl<F: Format> Tlb<F> {
 
     fn start(&mut self, tag: Pcid, root: PhysAddr, page: Vpn) -> Start<F> {
         let is_it = |link: &Link<F>| link.tag == tag && link.pages.contains(page);
-        match self.links.find(number::<F>(Level::PMD, page), is_it) {
+        let start = match self.links.find(number::<F>(Level::PMD, page), is_it) {
             Some(Some(link)) => {
                 self.stats.short_walks += 1;
                 link.start
             }
             _ => Start::root(root),
-        }
+        };
+        self.walk_from = start.level;
+        start
     }
 
     /// Keeps what a walk for the space `tag` found.
@@ -200,11 +208,19 @@ impl<F: Format> Tlb<F> {
         let same = |other: &TlbEntry<F>| other.serves(tag, found.page);
         let evicted = array.insert(number::<F>(found.level, found.page), entry, same);
         self.stats.fills += 1;
+        self.stats.walk_references += self.references(found.level);
         self.stats.evictions += u64::from(evicted.is_some());
         if found.level == Level::PTE {
             self.keep_link(tag, found);
         }
         entry
+    }
+
+    /// Entries between the beginning of the last walk and its leaf, both counted.
+    fn references(&self, leaf: Level) -> u64 {
+        let passed =
+            |&level: &Level| leaf <= level && level <= self.walk_from && !F::GEOMETRY.is_folded(level);
+        Level::all().filter(passed).count() as u64
     }
 
     fn keep_link(&mut self, tag: Pcid, found: &Translation<F>) {
@@ -225,6 +241,14 @@ impl<F: Format> Tlb<F> {
             *place = None;
             self.stats.dropped += 1;
         }
+        self.links.drop_where(|link| link.tag == tag);
+    }
+
+    /// Drops the translation of one page in the space `tag`, unless it is
+    /// global (INVPCID 0).
+    pub fn flush_own_page(&mut self, tag: Pcid, page: Vpn) {
+        self.stats.page_flushes += 1;
+        self.drop_entries(|entry| !entry.global && entry.tag == tag && entry.range().contains(page));
         self.links.drop_where(|link| link.tag == tag);
     }
 

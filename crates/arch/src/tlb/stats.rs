@@ -11,6 +11,8 @@ pub struct TlbStats {
     pub refusals: u64,
     /// Walks that began inside the tables.
     pub short_walks: u64,
+    /// Entries of tables that walks which led to an entry read.
+    pub walk_references: u64,
     /// Entries put in.
     pub fills: u64,
     /// Entries pushed out by others.

@@ -128,10 +128,52 @@ fn a_full_set_pushes_out_the_oldest_way() {
         large: one,
         huge: one,
         links: one,
+        replacement: Replacement::InTurn,
     });
     for page in 0..3 {
         tlb.fill(ONE, &found(Level::PTE, page, PteFlags::empty()));
     }
     assert!(!knows(&mut tlb, ONE, 0) && knows(&mut tlb, ONE, 1) && knows(&mut tlb, ONE, 2));
     assert_eq!(tlb.stats().evictions, 1);
+}
+
+#[test]
+fn what_was_used_last_stays_if_use_decides() {
+    let one = Shape { sets: 1, ways: 2 };
+    let mut tlb = Tlb::new(TlbConfig {
+        base: one,
+        replacement: Replacement::LeastRecent,
+        ..TlbConfig::default()
+    });
+    for page in [0, 1] {
+        tlb.fill(ONE, &found(Level::PTE, page, PteFlags::empty()));
+    }
+    assert!(knows(&mut tlb, ONE, 0));
+    tlb.fill(ONE, &found(Level::PTE, 2, PteFlags::empty()));
+    assert!(knows(&mut tlb, ONE, 0) && !knows(&mut tlb, ONE, 1) && knows(&mut tlb, ONE, 2));
+}
+
+#[test]
+fn each_instruction_takes_what_the_manual_says() {
+    // What is left of: page 7 of space one, page 8 of space two, a large page
+    // of space one, global page 9.
+    let left = |what| {
+        let mut tlb = filled();
+        tlb.invalidate(ONE, what);
+        let asked = [(ONE, 7), (TWO, 8), (ONE, 0x400), (TWO, 9)];
+        asked.map(|(tag, page)| knows(&mut tlb, tag, page))
+    };
+    let page = Vpn::new;
+    assert_eq!(left(Invalidate::Page(page(7))), [false, true, true, true]);
+    assert_eq!(left(Invalidate::Page(page(9))), [true, true, true, false]);
+    assert_eq!(left(Invalidate::Page(page(0x5ff))), [true, true, false, true]);
+    assert_eq!(left(Invalidate::OwnPage(TWO, page(8))), [true, false, true, true]);
+    assert_eq!(left(Invalidate::OwnPage(ONE, page(9))), [true; 4]);
+    assert_eq!(left(Invalidate::Space(ONE)), [false, true, false, true]);
+    assert_eq!(left(Invalidate::All), [false; 4]);
+    assert_eq!(left(Invalidate::AllButGlobal), [false, false, false, true]);
+    let load = |keep| Invalidate::LoadRoot { space: TWO, keep };
+    assert_eq!(left(load(false)), [true, false, true, true]);
+    assert_eq!(left(load(true)), [true; 4]);
+    assert_eq!(left(Invalidate::ChangePaging), [false; 4]);
 }
