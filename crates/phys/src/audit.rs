@@ -9,7 +9,7 @@ use foliant_units::Pfn;
 
 use crate::alloc::{block_of, place_of, ring_order};
 use crate::phys::Phys;
-use crate::record::FrameFlags;
+use crate::record::{FrameFlags, Owner};
 use crate::zone::ZoneKind;
 
 /// A broken rule.
@@ -18,7 +18,16 @@ pub enum Violation {
     /// Freed or put once too often.
     DoubleFree(Pfn),
     /// Freed with flags or mappings that a free frame cannot have.
-    BadState(Pfn),
+    BadState {
+        /// The frame.
+        pfn: Pfn,
+        /// Its flags.
+        flags: FrameFlags,
+        /// Entries of page tables that still map it.
+        maps: u32,
+        /// Whose it was.
+        owner: Owner,
+    },
     /// Changed between being freed and being given out.
     WrittenWhileFree(Pfn),
     /// Freed, but not RAM.
@@ -42,7 +51,19 @@ impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Violation::DoubleFree(pfn) => write!(f, "{pfn:?} was freed twice"),
-            Violation::BadState(pfn) => write!(f, "{pfn:?} was freed while still in use"),
+            Violation::BadState {
+                pfn,
+                flags,
+                maps,
+                owner,
+            } => {
+                let owner = owner.name();
+                write!(
+                    f,
+                    "{pfn:?} was freed while still in use ({owner}): mapped {maps} times, "
+                )?;
+                write!(f, "{:?}", flags.intersection(FrameFlags::FORBIDDEN_AT_FREE))
+            }
             Violation::WrittenWhileFree(pfn) => write!(f, "{pfn:?} was written to while free"),
             Violation::NotRam(pfn) => write!(f, "{pfn:?} was freed but is not RAM"),
             Violation::Lost(pfn) => write!(f, "{pfn:?} is neither free nor in use"),

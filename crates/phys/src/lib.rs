@@ -38,6 +38,7 @@ mod migrate;
 #[cfg(all(test, loom))]
 mod models;
 mod mutant;
+mod offline;
 mod phys;
 mod poison;
 mod present;
@@ -60,9 +61,12 @@ pub use compact::{Compacted, Fragmentation};
 pub use content::{Content, WORDS};
 pub use frame::Frame;
 pub use migrate::{Migrator, Moved};
+pub use offline::{SECTION, SectionError, SectionState};
 pub use phys::Phys;
 pub use poison::POISON;
 pub use reclaim::{OomVerdict, Progress, Reclaimer};
 pub use record::{Count, FrameFlags, FrameRecord, Left, MapCount, Owner};
 pub use stats::{FreeByOrder, MemoryStats, ORDERS, ZoneStats};
-pub use zone::{MAX_NODES, Mark, Watermarks, ZONE_KINDS, Zone, ZoneId, ZoneKind, Zones};
+pub use zone::{
+    Distances, MAX_NODES, Mark, Watermarks, ZONE_KINDS, Zone, ZoneId, ZoneKind, ZoneLayout, Zones,
+};

@@ -107,14 +107,16 @@ impl<P: Platform> Phys<P> {
         }
     }
 
+    /// Frames of a zone in the rings of one CPU.
+    pub fn cached_by(&self, cpu: usize, id: ZoneId) -> u64 {
+        let rings = self.cpus.zone_rings(cpu, id).iter().enumerate();
+        rings
+            .map(|(at, ring)| ring.len() as u64 * crate::alloc::ring_order(at).frames())
+            .sum()
+    }
+
     /// Frames of a zone in the rings of all CPUs.
     pub(crate) fn cached(&self, id: ZoneId) -> u64 {
-        let of_set = |cpu| -> u64 {
-            let rings = self.cpus.zone_rings(cpu, id).iter().enumerate();
-            rings
-                .map(|(at, ring)| ring.len() as u64 * crate::alloc::ring_order(at).frames())
-                .sum()
-        };
-        (0..self.cpus.len()).map(of_set).sum()
+        (0..self.cpus.len()).map(|cpu| self.cached_by(cpu, id)).sum()
     }
 }

@@ -4,8 +4,8 @@
 
 use foliant_phys::boot::{MapEntry, Memblock, MinFree, Region, RegionKind};
 use foliant_phys::{
-    AllocRequest, BootError, BootOptions, Effort, MemoryMap, NodeChoice, NodeId, Owner, Phys, Watermarks,
-    ZoneKind, testing,
+    AllocRequest, BootError, BootOptions, Distances, Effort, MemoryMap, NodeChoice, NodeId, Owner, Phys,
+    Watermarks, ZoneKind, ZoneLayout, testing,
 };
 use foliant_platform::testing::TestPlatform;
 use foliant_units::{Pfn, PhysAddr, PhysRange};
@@ -126,7 +126,14 @@ fn watermarks_are_those_that_linux_computes() {
     let above = managed[1] + managed[2];
     assert_eq!(
         dma.lowmem_reserve(),
-        [0, managed[1] / 256, above / 256, above / 256]
+        [
+            0,
+            managed[1] / 256,
+            above / 256,
+            above / 256,
+            above / 256,
+            above / 256
+        ]
     );
 }
 
@@ -200,6 +207,76 @@ fn nodes_are_asked_by_preference_and_by_order() {
     }
     assert_eq!(node(on(NodeChoice::Prefer(NodeId(1))).unwrap().pfn()), NodeId(0));
     drop(held);
+    testing::assert_all_free(&phys);
+}
+
+#[test]
+fn the_nearest_node_helps_out_first() {
+    let entries = [0, 1, 2].map(|node: u8| {
+        let start = u64::from(node) * 64 * MIB;
+        entry(start, start + 64 * MIB, RegionKind::Usable, node)
+    });
+    let options = BootOptions {
+        distances: Distances::default().with(NodeId(0), NodeId(2), 12),
+        ..BootOptions::test()
+    };
+    let phys = boot(&entries, options).unwrap();
+    let node = |pfn| phys.zones().get(phys.zone_of(pfn).unwrap()).node().0;
+    let request = AllocRequest::movable(Owner::Test)
+        .silent()
+        .node(NodeChoice::Prefer(NodeId(0)));
+    let mut asked = Vec::new();
+    let mut held = Vec::new();
+    while let Ok(frame) = phys.alloc(request) {
+        if asked.last() != Some(&node(frame.pfn())) {
+            asked.push(node(frame.pfn()));
+        }
+        held.push(frame);
+    }
+    assert_eq!(asked, [0, 2, 1]);
+}
+
+#[test]
+fn a_32_bit_machine_keeps_its_own_data_out_of_highmem() {
+    let highmem = Pfn::new(24 * MIB / 4096);
+    let options = BootOptions {
+        zones: ZoneLayout::I386 { highmem },
+        ..BootOptions::test()
+    };
+    let phys = boot(&[entry(0, 64 * MIB, RegionKind::Usable, 0)], options).unwrap();
+    let kinds: Vec<_> = phys.zones().iter().map(|(_, zone)| zone.kind()).collect();
+    assert_eq!(kinds, [ZoneKind::Dma, ZoneKind::Normal, ZoneKind::HighMem]);
+    let program = phys.alloc(AllocRequest::movable(Owner::Test)).unwrap();
+    assert!(program.pfn() >= highmem);
+    let mut kernel = Vec::new();
+    while let Ok(frame) = phys.alloc(AllocRequest::kernel(Owner::Test).silent()) {
+        assert!(frame.pfn() < highmem);
+        kernel.push(frame);
+    }
+}
+
+#[test]
+fn taking_a_block_from_another_mobility_raises_the_levels_for_a_while() {
+    let options = BootOptions {
+        watermark_boost: 15_000,
+        min_free: MinFree::Kib(4096),
+        ..BootOptions::test()
+    };
+    let phys = boot(&[entry(0, 16 * MIB, RegionKind::Usable, 0)], options).unwrap();
+    let movable = AllocRequest::movable(Owner::Test)
+        .effort(Effort::Reserves)
+        .silent();
+    let held: Vec<_> = core::iter::from_fn(|| phys.alloc(movable).ok()).collect();
+    let (_, zone) = phys.zones().iter().next().unwrap();
+    assert_eq!(zone.boost(), 0);
+    let (keep, free): (Vec<_>, Vec<_>) = held.into_iter().partition(|frame| frame.pfn().raw() % 8 == 0);
+    drop(free);
+    phys.drain_all();
+    let stray = phys.alloc(AllocRequest::kernel(Owner::Test)).unwrap();
+    assert_eq!(zone.boost(), 512, "one block");
+    zone.drop_boost();
+    assert_eq!(zone.boost(), 0);
+    drop((keep, stray));
     testing::assert_all_free(&phys);
 }
 

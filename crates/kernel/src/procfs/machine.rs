@@ -1,18 +1,15 @@
 //! Texts about the machine's memory and time.
 
-use alloc::string::{String, ToString};
-
+use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 
 use foliant_platform::Nanos;
-use foliant_uapi::text::{
-    Buddyinfo, BuddyinfoZone, Counters, Meminfo, Pageset, Text as _, Zoneinfo, ZoneinfoPopulated,
-    ZoneinfoZone, vmstat_of_zeroes,
-};
+use foliant_uapi::text::{Counters, Meminfo, Text as _, vmstat_of_zeroes};
 use foliant_units::PAGE_SIZE;
 
 use crate::kernel::Kernel;
 use crate::machine::UserMachine;
+use crate::procfs::zones;
 
 /// KiB of a page.
 const PAGE_KIB: u64 = PAGE_SIZE as u64 / 1024;
@@ -27,6 +24,7 @@ pub(super) enum Text {
     Vmstat,
     Zoneinfo,
     Buddyinfo,
+    Pagetypeinfo,
     Stat,
     Uptime,
     Loadavg,
@@ -34,11 +32,12 @@ pub(super) enum Text {
 }
 
 impl Text {
-    pub(super) const EVERY: [Self; 8] = [
+    pub(super) const EVERY: [Self; 9] = [
         Self::Meminfo,
         Self::Vmstat,
         Self::Zoneinfo,
         Self::Buddyinfo,
+        Self::Pagetypeinfo,
         Self::Stat,
         Self::Uptime,
         Self::Loadavg,
@@ -51,6 +50,7 @@ impl Text {
             Self::Vmstat => b"vmstat",
             Self::Zoneinfo => b"zoneinfo",
             Self::Buddyinfo => b"buddyinfo",
+            Self::Pagetypeinfo => b"pagetypeinfo",
             Self::Stat => b"stat",
             Self::Uptime => b"uptime",
             Self::Loadavg => b"loadavg",
@@ -66,8 +66,9 @@ impl Text {
         match self {
             Self::Meminfo => meminfo(kernel).to_bytes(),
             Self::Vmstat => vmstat(kernel).to_bytes(),
-            Self::Zoneinfo => zoneinfo(kernel).to_bytes(),
-            Self::Buddyinfo => buddyinfo(kernel).to_bytes(),
+            Self::Zoneinfo => zones::zoneinfo(kernel.memory().phys(), &vmstat(kernel)).to_bytes(),
+            Self::Buddyinfo => zones::buddyinfo(kernel.memory().phys()).to_bytes(),
+            Self::Pagetypeinfo => zones::pagetypeinfo(kernel.memory().phys()).to_bytes(),
             Self::Stat => stat(kernel).into_bytes(),
             Self::Uptime => uptime(kernel).into_bytes(),
             Self::Loadavg => {
@@ -197,60 +198,6 @@ fn vmstat<M: UserMachine>(kernel: &Kernel<M>) -> Counters {
         counters.set(name, value);
     }
     counters
-}
-
-fn buddyinfo<M: UserMachine>(kernel: &Kernel<M>) -> Buddyinfo {
-    let phys = kernel.memory().phys();
-    let populated = phys.zones().iter().filter(|(_, zone)| zone.present() > 0);
-    let zones = populated
-        .map(|(id, zone)| BuddyinfoZone {
-            node: u32::from(zone.node().0),
-            zone: zone.kind().name().to_string(),
-            free: phys.zone_stats(id).by_order.to_vec(),
-        })
-        .collect();
-    Buddyinfo { zones }
-}
-
-fn zoneinfo<M: UserMachine>(kernel: &Kernel<M>) -> Zoneinfo {
-    let phys = kernel.memory().phys();
-    let zones = phys
-        .zones()
-        .iter()
-        .map(|(id, zone)| {
-            let stats = phys.zone_stats(id);
-            let marks = zone.watermarks();
-            let cpus = 0..u64::from(kernel.machine().cpus());
-            let batch = u64::from(zone.batch());
-            let populated = (zone.present() > 0).then(|| ZoneinfoPopulated {
-                pagesets: cpus
-                    .map(|cpu| Pageset {
-                        cpu,
-                        batch,
-                        ..Pageset::default()
-                    })
-                    .collect(),
-                start_pfn: zone.span().start.raw(),
-                ..ZoneinfoPopulated::default()
-            });
-            ZoneinfoZone {
-                node: u32::from(zone.node().0),
-                zone: zone.kind().name().to_string(),
-                free: stats.free,
-                min: marks.min,
-                low: marks.low,
-                high: marks.high,
-                promo: marks.promo,
-                spanned: zone.spanned(),
-                present: zone.present(),
-                managed: zone.managed(),
-                protection: zone.lowmem_reserve().to_vec(),
-                populated,
-                ..ZoneinfoZone::default()
-            }
-        })
-        .collect();
-    Zoneinfo { zones }
 }
 
 fn uptime<M: UserMachine>(kernel: &Kernel<M>) -> String {

@@ -13,6 +13,7 @@ mod root;
 mod status;
 mod sys;
 mod sysvipc;
+mod zones;
 
 pub use root::root;
 

@@ -36,8 +36,12 @@ events! {
     AllocDma32 = "pgalloc_dma32",
     /// Frames given out from a Normal zone.
     AllocNormal = "pgalloc_normal",
+    /// Frames given out from a HighMem zone.
+    AllocHigh = "pgalloc_high",
     /// Frames given out from a Movable zone.
     AllocMovable = "pgalloc_movable",
+    /// Frames given out from a Device zone: none ever.
+    AllocDevice = "pgalloc_device",
     /// Frames that came back.
     Free = "pgfree",
     /// Requests that had to wait for reclaim.
@@ -89,7 +93,9 @@ impl Event {
             crate::zone::ZoneKind::Dma => Self::AllocDma,
             crate::zone::ZoneKind::Dma32 => Self::AllocDma32,
             crate::zone::ZoneKind::Normal => Self::AllocNormal,
+            crate::zone::ZoneKind::HighMem => Self::AllocHigh,
             crate::zone::ZoneKind::Movable => Self::AllocMovable,
+            crate::zone::ZoneKind::Device => Self::AllocDevice,
         }
     }
 }

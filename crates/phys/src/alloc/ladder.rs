@@ -215,6 +215,9 @@ impl<P: Platform> Phys<P> {
         counters.add_alone(Event::Refill, 1);
         counters.add_alone(Event::Fallback, u64::from(found.fallback));
         counters.add_alone(Event::Steal, u64::from(found.stole));
+        if found.stole {
+            zone.raise_boost();
+        }
         let frames = batch.len() as i64 * request.order.frames() as i64;
         zone.fold_in(&set.delta, -frames);
 
@@ -293,7 +296,9 @@ impl<P: Platform> Phys<P> {
     }
 
     fn keep(&self, zone: &Zone, request: &AllocRequest, mark: Mark) -> u64 {
-        let level = zone.marks.at(mark);
+        // A raised zone wakes reclaim earlier; nobody is refused for it.
+        let boost = if mark == Mark::Low { zone.boost() } else { 0 };
+        let level = zone.marks.at(mark) + boost;
         let kept = match mark {
             Mark::Min => keep_back(level, request.effort),
             Mark::None | Mark::Low | Mark::High => level,

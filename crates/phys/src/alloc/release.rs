@@ -48,7 +48,12 @@ impl<P: Platform> Phys<P> {
     #[inline(never)]
     fn refuse(&self, pfn: Pfn, record: &FrameRecord) {
         record.refs.get_another();
-        self.violated(Violation::BadState(pfn));
+        self.violated(Violation::BadState {
+            pfn,
+            flags: record.flags(),
+            maps: record.maps.get(),
+            owner: record.owner(),
+        });
     }
 
     /// The most frequent case: this CPU's ring has room.

@@ -17,7 +17,7 @@ use crate::phys::Phys;
 use crate::present::{Present, PresentRange};
 use crate::ram::Found;
 use crate::record::{FrameFlags, FrameRecord, RecordPlan, Records};
-use crate::zone::{MAX_NODES, ZoneKind, Zones, movable_start};
+use crate::zone::{MAX_NODES, ZoneKind, ZoneLayout, Zones, movable_start};
 
 impl<P: Platform> Phys<P> {
     /// Boots from the firmware's map.
@@ -107,6 +107,7 @@ struct Plan {
     present: usize,
     nodes: u8,
     movable: Pfn,
+    layout: ZoneLayout,
 }
 
 impl Plan {
@@ -137,6 +138,7 @@ impl Plan {
             present: joined(memblock).count(),
             nodes,
             movable: movable_start(present_of(memblock), options.movable),
+            layout: options.zones,
         };
         let mut zones = Zones::new();
         each_piece(&plan, memblock, |piece| {
@@ -176,7 +178,7 @@ fn each_piece<P>(plan: &Plan, memblock: &Memblock<P>, mut visit: impl FnMut(Piec
                 last = (block, region.node);
             }
             visit(Piece {
-                kind: ZoneKind::of(frames.start, plan.movable),
+                kind: plan.layout.kind_of(frames.start, plan.movable),
                 node: last.1,
                 frames,
             });

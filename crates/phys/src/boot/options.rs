@@ -2,6 +2,7 @@
 
 use super::map::MapError;
 use super::memblock::{MemblockError, TooManyRegions};
+use crate::zone::{Distances, ZoneLayout};
 
 /// How much of each zone's free memory is kept back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -9,6 +10,9 @@ pub enum MinFree {
     /// As much as Linux computes from the size of memory.
     #[default]
     Linux,
+    /// The same in a kernel with transparent huge pages, which keeps enough
+    /// blocks free for mobilities not to mix.
+    LinuxWithHugePages,
     /// This many KiB over all zones (`vm.min_free_kbytes`).
     Kib(u64),
 }
@@ -46,8 +50,15 @@ pub struct BootOptions {
     pub min_free: MinFree,
     /// `vm.watermark_scale_factor`, in 1/10000 of a zone.
     pub watermark_scale: u64,
-    /// `vm.lowmem_reserve_ratio` of DMA, DMA32, Normal, Movable; zero turns it off.
+    /// `vm.lowmem_reserve_ratio` of DMA, DMA32, Normal, HighMem; zero turns it off.
     pub reserve_ratio: [u64; 4],
+    /// Which zones there are.
+    pub zones: ZoneLayout,
+    /// How far the nodes are from each other.
+    pub distances: Distances,
+    /// `vm.watermark_boost_factor`, in 1/10000 of the high watermark; zero turns
+    /// it off.
+    pub watermark_boost: u64,
     /// The machine's RAM is all zeroes now: frames that were never used need
     /// no clearing, and tables cost nothing until they are used.
     pub ram_is_zeroed: bool,
@@ -65,6 +76,9 @@ impl Default for BootOptions {
             min_free: MinFree::Linux,
             watermark_scale: 10,
             reserve_ratio: [256, 256, 32, 0],
+            zones: ZoneLayout::X86_64,
+            distances: Distances::default(),
+            watermark_boost: 15_000,
             ram_is_zeroed: false,
             poison: Poison::Off,
             on_violation: OnViolation::Record,
@@ -81,6 +95,7 @@ impl BootOptions {
             min_free: MinFree::Kib(0),
             watermark_scale: 0,
             reserve_ratio: [0; 4],
+            watermark_boost: 0,
             ram_is_zeroed: true,
             poison: Poison::Verify,
             on_violation: OnViolation::Panic,

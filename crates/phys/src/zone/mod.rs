@@ -1,11 +1,13 @@
 //! Nodes and zones: which memory is good for whom, and how much is kept back.
 
+mod distances;
 mod kind;
 pub(crate) mod watermark;
 mod zone_state;
 mod zones;
 
-pub use kind::{ZONE_KINDS, ZoneKind};
+pub use distances::Distances;
+pub use kind::{ZONE_KINDS, ZoneKind, ZoneLayout};
 pub use watermark::{Mark, Watermarks};
 pub use zone_state::Zone;
 pub(crate) use zones::movable_start;

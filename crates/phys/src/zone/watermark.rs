@@ -47,11 +47,23 @@ impl Watermarks {
 }
 
 /// `vm.min_free_kbytes` for so much low memory: 4 times the square root of it
-/// in KiB, within bounds.
-pub(crate) fn min_free_kib(setting: MinFree, lowmem_frames: u64) -> u64 {
+/// in KiB, within bounds; with huge pages at least two blocks for each zone and
+/// one for each pair of mobilities in it, but no more than a twentieth.
+///
+/// # Linux source concept
+/// `calculate_min_free_kbytes()`, `set_recommended_min_free_kbytes()`.
+pub(crate) fn min_free_kib(setting: MinFree, lowmem_frames: u64, zones: u64) -> u64 {
+    const BLOCK: u64 = 512;
+    const MOBILITIES: u64 = 3;
+    let by_size = (lowmem_frames * 4 * 16).isqrt().clamp(128, 262_144);
     match setting {
         MinFree::Kib(kib) => kib,
-        MinFree::Linux => (lowmem_frames * 4 * 16).isqrt().clamp(128, 262_144),
+        MinFree::Linux => by_size,
+        MinFree::LinuxWithHugePages => {
+            let blocks = 2 + MOBILITIES * MOBILITIES;
+            let frames = (BLOCK * zones * blocks).min(lowmem_frames / 20);
+            by_size.max(frames * 4)
+        }
     }
 }
 
@@ -68,7 +80,9 @@ pub(crate) fn watermarks(
     let share = min_free_kib / 4 * managed / lowmem_frames.max(1);
     let min = match kind {
         // Nothing that cannot wait allocates there.
-        ZoneKind::Movable if min_free_kib > 0 => (managed / 1024).clamp(FRAMES_PER_RECLAIM, 128),
+        ZoneKind::Movable | ZoneKind::HighMem if min_free_kib > 0 => {
+            (managed / 1024).clamp(FRAMES_PER_RECLAIM, 128)
+        }
         _ => share,
     };
     let step = (share / 4).max(managed * scale / 10_000);
@@ -118,9 +132,9 @@ mod tests {
     #[test]
     fn the_minimum_grows_with_the_square_root() {
         // 2 GiB: 4 * sqrt(2 Mi) KiB.
-        assert_eq!(min_free_kib(MinFree::Linux, 524_288), 5792);
-        assert_eq!(min_free_kib(MinFree::Linux, 64), 128);
-        assert_eq!(min_free_kib(MinFree::Linux, 1 << 34), 262_144);
+        assert_eq!(min_free_kib(MinFree::Linux, 524_288, 1), 5792);
+        assert_eq!(min_free_kib(MinFree::Linux, 64, 1), 128);
+        assert_eq!(min_free_kib(MinFree::Linux, 1 << 34, 3), 262_144);
     }
 
     #[test]
@@ -141,9 +155,30 @@ mod tests {
 
     #[test]
     fn low_zones_are_closed_to_those_who_can_go_higher() {
-        let reserve = lowmem_reserve([4000, 500_000, 1_000_000, 0], [256, 256, 32, 0]);
-        assert_eq!(reserve[0], [0, 1953, 5859, 5859]);
-        assert_eq!(reserve[1], [0, 0, 3906, 3906]);
-        assert_eq!(reserve[2], [0, 0, 0, 0]);
+        let reserve = lowmem_reserve([4000, 500_000, 1_000_000, 0, 0, 0], [256, 256, 32, 0, 0, 0]);
+        assert_eq!(reserve[0], [0, 1953, 5859, 5859, 5859, 5859]);
+        assert_eq!(reserve[1], [0, 0, 3906, 3906, 3906, 3906]);
+        assert_eq!(reserve[2], [0; ZONE_KINDS]);
+    }
+
+    /// What a live Linux 6.18 with huge pages shows in /proc/zoneinfo and
+    /// /proc/sys/vm/min_free_kbytes.
+    #[test]
+    fn the_numbers_are_those_of_a_live_host() {
+        let managed = [3840, 772_918, 4_456_448, 0, 0, 0];
+        let lowmem = managed.iter().sum();
+        let min_free = min_free_kib(MinFree::LinuxWithHugePages, lowmem, 3);
+        assert_eq!(min_free, 67_584);
+        let marks = |kind: ZoneKind| {
+            let marks = watermarks(kind, managed[kind.index()], lowmem, min_free, 10);
+            [marks.min, marks.low, marks.high, marks.promo]
+        };
+        assert_eq!(marks(ZoneKind::Dma), [12, 15, 18, 21]);
+        assert_eq!(marks(ZoneKind::Dma32), [2495, 3267, 4039, 4811]);
+        assert_eq!(marks(ZoneKind::Normal), [14_388, 18_844, 23_300, 27_756]);
+        assert_eq!(marks(ZoneKind::Movable), [32; 4]);
+        let reserve = lowmem_reserve(managed, [256, 256, 32, 0, 0, 0]);
+        assert_eq!(reserve[0], [0, 3019, 20_427, 20_427, 20_427, 20_427]);
+        assert_eq!(reserve[1], [0, 0, 17_408, 17_408, 17_408, 17_408]);
     }
 }

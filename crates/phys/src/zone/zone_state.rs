@@ -24,8 +24,12 @@ pub struct Zone {
     node: NodeId,
     span: PfnRange,
     present: u64,
-    managed: AtomicU64,
+    pub(crate) managed: AtomicU64,
     pub(crate) marks: Watermarks,
+    /// By how much the levels are raised for now.
+    pub(crate) boost: AtomicU64,
+    /// By how much they may be.
+    pub(crate) boost_limit: u64,
     pub(crate) reserve: [u64; ZONE_KINDS],
     /// Free frames in the lines, but for what CPUs have not folded in yet.
     pub(crate) free: AtomicI64,
@@ -50,6 +54,8 @@ impl Zone {
             present: 0,
             managed: AtomicU64::new(0),
             marks: Watermarks::default(),
+            boost: AtomicU64::new(0),
+            boost_limit: 0,
             reserve: [0; ZONE_KINDS],
             free: AtomicI64::new(0),
             free_cma: AtomicI64::new(0),
@@ -112,6 +118,32 @@ impl Zone {
         self.marks
     }
 
+    /// By how much the levels are raised for now, in frames (`boost` in
+    /// `/proc/zoneinfo`): until reclaim has freed that much, so that blocks of
+    /// one mobility need not be taken for another again.
+    pub fn boost(&self) -> u64 {
+        self.boost.load(Ordering::Relaxed)
+    }
+
+    /// A block was taken from another mobility.
+    ///
+    /// # Linux source concept
+    /// `boost_watermark()`.
+    pub(crate) fn raise_boost(&self) {
+        const BLOCK: u64 = 512;
+        let worth_it = self.boost_limit > 0 && self.managed() >= 4 * BLOCK;
+        if worth_it {
+            let limit = self.boost_limit.max(BLOCK);
+            self.boost
+                .store((self.boost() + BLOCK).min(limit), Ordering::Relaxed);
+        }
+    }
+
+    /// Reclaim has done its work for this zone: the levels are what they were.
+    pub fn drop_boost(&self) {
+        self.boost.store(0, Ordering::Relaxed);
+    }
+
     /// Frames closed to requests that could have used each higher zone
     /// (`protection:` in `/proc/zoneinfo`).
     pub fn lowmem_reserve(&self) -> [u64; ZONE_KINDS] {
@@ -122,6 +154,12 @@ impl Zone {
     #[inline]
     pub fn batch(&self) -> u32 {
         self.rings[0].batch.into()
+    }
+
+    /// How many frames a CPU may have taken or given back without telling the
+    /// zone's count (`vm stats threshold`).
+    pub fn fold_threshold(&self) -> u64 {
+        self.fold_at as u64
     }
 
     /// The blocks that are this zone's.

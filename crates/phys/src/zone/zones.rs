@@ -2,7 +2,8 @@
 
 use foliant_units::{Pfn, PfnRange};
 
-use super::kind::{ZONE_KINDS, ZoneKind};
+use super::distances::Distances;
+use super::kind::{ZONE_KINDS, ZoneKind, ZoneLayout};
 use super::watermark::{lowmem_reserve, min_free_kib, watermarks};
 use super::zone_state::Zone;
 use crate::alloc::{NodeChoice, RingSize};
@@ -29,6 +30,7 @@ impl ZoneId {
 pub struct Zones {
     list: [Zone; MAX_ZONES],
     len: usize,
+    layout: ZoneLayout,
     /// For each node, the zones in the order in which to ask them.
     fallback: [[ZoneId; MAX_ZONES]; MAX_NODES],
 }
@@ -38,6 +40,7 @@ impl Zones {
         Self {
             list: core::array::from_fn(|_| Zone::new(ZoneKind::Normal, NodeId(0))),
             len: 0,
+            layout: ZoneLayout::X86_64,
             fallback: [[ZoneId(0); MAX_ZONES]; MAX_NODES],
         }
     }
@@ -68,6 +71,17 @@ impl Zones {
         self.len == 0
     }
 
+    /// Which kinds such a machine has, with or without memory.
+    pub fn layout(&self) -> ZoneLayout {
+        self.layout
+    }
+
+    /// The zone of this kind and node, if it has memory.
+    pub fn find(&self, kind: ZoneKind, node: NodeId) -> Option<(ZoneId, &Zone)> {
+        self.iter()
+            .find(|(_, zone)| (zone.kind(), zone.node()) == (kind, node))
+    }
+
     /// Finds or makes the zone of this kind and node.
     pub(crate) fn obtain(&mut self, kind: ZoneKind, node: NodeId) -> ZoneId {
         let known = self
@@ -89,7 +103,7 @@ impl Zones {
     /// The zones that may serve a request, in order.
     ///
     /// # Linux source concept
-    /// `struct zonelist`: own node first, then by distance (here: by number);
+    /// `struct zonelist`: own node first, then by distance;
     /// in each, the highest allowed zone first.
     #[inline]
     pub(crate) fn for_request(
@@ -118,17 +132,19 @@ impl Zones {
 
     /// Works out everything that depends on the sizes of all zones.
     pub(crate) fn settle(&mut self, options: &BootOptions, cpus: u32) {
-        self.settle_fallback();
+        self.settle_fallback(&options.distances);
+        self.layout = options.zones;
         let lowmem: u64 = self
             .iter()
-            .filter(|(_, zone)| zone.kind() != ZoneKind::Movable)
+            .filter(|(_, zone)| zone.kind().is_low())
             .map(|(_, zone)| zone.managed())
             .sum();
-        let min_free = min_free_kib(options.min_free, lowmem);
+        let populated = self.iter().filter(|(_, zone)| zone.managed() > 0).count() as u64;
+        let min_free = min_free_kib(options.min_free, lowmem, populated);
         for node in 0..MAX_NODES {
             let node = NodeId(node as u8);
             let managed = ZoneKind::ALL.map(|kind| self.managed_of(kind, node));
-            let reserve = lowmem_reserve(managed, options.reserve_ratio);
+            let reserve = lowmem_reserve(managed, ratios(options.reserve_ratio));
             for zone in self.list[..self.len]
                 .iter_mut()
                 .filter(|zone| zone.node() == node)
@@ -136,6 +152,7 @@ impl Zones {
                 let frames = zone.managed();
                 zone.reserve = reserve[zone.kind().index()];
                 zone.marks = watermarks(zone.kind(), frames, lowmem, min_free, options.watermark_scale);
+                zone.boost_limit = zone.marks.high * options.watermark_boost / 10_000;
                 zone.rings = RingSize::for_batch(batch(frames, cpus));
                 zone.fold_at = (frames / (64 * u64::from(cpus))).clamp(1, 32_768) as i64;
             }
@@ -149,17 +166,25 @@ impl Zones {
         zone.map_or(0, |(_, zone)| zone.managed())
     }
 
-    fn settle_fallback(&mut self) {
+    fn settle_fallback(&mut self, distances: &Distances) {
         for node in 0..MAX_NODES {
+            let nodes = distances.order(NodeId(node as u8), MAX_NODES);
+            let place = |of: NodeId| nodes.iter().position(|&node| node == of);
             let mut order: [ZoneId; MAX_ZONES] = core::array::from_fn(|at| ZoneId(at as u8));
             order[..self.len].sort_by_key(|&id| {
                 let zone = self.get(id);
-                let distance = (zone.node().index() + MAX_NODES - node) % MAX_NODES;
-                (distance, core::cmp::Reverse(zone.kind()))
+                (place(zone.node()), core::cmp::Reverse(zone.kind()))
             });
             self.fallback[node] = order;
         }
     }
+}
+
+/// The ratios of all kinds: nobody who could go higher than Movable needs less.
+fn ratios(of_low: [u64; 4]) -> [u64; ZONE_KINDS] {
+    let mut all = [0; ZONE_KINDS];
+    all[..of_low.len()].copy_from_slice(&of_low);
+    all
 }
 
 /// How many frames a CPU takes at once: one word of a line, less in a machine
@@ -182,4 +207,18 @@ pub(crate) fn movable_start(memory: impl DoubleEndedIterator<Item = PfnRange>, b
         left -= range.len();
     }
     Pfn::new(LARGEST_BLOCK)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cpu_takes_a_word_of_frames_at_once_and_less_where_memory_is_short() {
+        assert_eq!(batch(1 << 18, 4), 64);
+        assert_eq!(batch(4096, 4), 16);
+        assert_eq!(batch(64, 8), 1);
+        let of_order_9 = RingSize::for_batch(64)[4];
+        assert_eq!((of_order_9.batch, of_order_9.limit), (4, 7));
+    }
 }
