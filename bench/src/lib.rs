@@ -7,6 +7,7 @@ pub mod frames;
 pub mod kvirt;
 mod machine;
 mod measure;
+pub mod objects;
 mod row;
 pub mod tables;
 

@@ -4,6 +4,8 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::Instant;
 
+use rustix::time::{ClockId, clock_gettime};
+
 /// Rounds of each measurement.
 pub(crate) const ROUNDS: usize = 7;
 
@@ -48,6 +50,18 @@ pub(crate) fn time(operations: usize, work: impl FnOnce()) -> f64 {
     let start = Instant::now();
     work();
     start.elapsed().as_nanos() as f64 / operations as f64
+}
+
+/// The same in time that this thread had a CPU: for what neither sleeps nor
+/// waits for a thread that does, on a machine that others use too.
+pub(crate) fn cpu_time(operations: usize, work: impl FnOnce()) -> f64 {
+    let now = || {
+        let now = clock_gettime(ClockId::ThreadCPUTime);
+        now.tv_sec as f64 * 1e9 + now.tv_nsec as f64
+    };
+    let start = now();
+    work();
+    (now() - start) / operations as f64
 }
 
 /// A small generator: the same seed gives the same run on every allocator.

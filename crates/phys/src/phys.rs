@@ -70,6 +70,13 @@ impl<P: Platform> Phys<P> {
         self.is_ram(pfn).then(|| self.records.get(pfn)).flatten()
     }
 
+    /// The record of any number that has one: holes in memory may have a blank
+    /// one. For those who look at the record and then know.
+    #[inline]
+    pub fn peek_record(&self, pfn: Pfn) -> Option<&FrameRecord> {
+        self.records.get(pfn)
+    }
+
     /// Whether there is a frame of this number.
     pub fn is_ram(&self, pfn: Pfn) -> bool {
         match self.blocks.tags.get(block_of(pfn)) {

@@ -7,6 +7,7 @@ mod kvirt;
 mod mmops;
 mod peers;
 mod run;
+mod slab;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -41,12 +42,15 @@ enum Name {
     Frames,
     /// vmalloc, stacks and per-CPU memory, on one CPU and on two.
     Kvirt,
+    /// Object allocators: Foliant's, mimalloc and talc in one process.
+    Slab,
 }
 
 /// Runs one benchmark.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     match args.name {
         Name::Run => run::run(args.rounds.max(1), args.cpu, args.gate),
+        Name::Slab => slab::run(args.gate),
         Name::Frames => frames::run(args.llfree.as_deref(), args.cpu, args.gate),
         Name::Kvirt => kvirt::run(args.gate),
     }

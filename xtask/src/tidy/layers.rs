@@ -28,6 +28,7 @@ const LAYERS: &[&[&str]] = &[
 /// them outside its tests.
 const BESIDE: &[&str] = &[
     "foliant-bench",
+    "foliant-embed-minimal",
     "foliant-laws",
     "foliant-tests-linux",
     "foliant-tests-programs",

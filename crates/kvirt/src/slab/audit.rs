@@ -3,6 +3,7 @@
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
+use foliant_phys::Phys;
 use foliant_platform::Platform;
 
 use super::cache::Cache;
@@ -81,7 +82,8 @@ impl<P: Platform> Cache<P> {
 
     /// Free objects outside of slabs; each must be there once.
     fn objects_at_hand(&self, report: &mut dyn FnMut(Report)) -> BTreeSet<Object> {
-        let mut list = Vec::with_capacity(self.part.cpus() * super::cpu::SLOTS + self.part.depot().len());
+        let mut list =
+            Vec::with_capacity(self.part.cpus() * (super::cpu::SLOTS + 1) + self.part.depot().len());
         for cpu in 0..self.part.cpus() {
             list.extend(self.part.area(cpu).iter());
         }
@@ -105,7 +107,7 @@ impl<P: Platform> Cache<P> {
     /// Free objects of one slab.
     fn audit_page(
         &self,
-        page: Page<'_>,
+        page: Page<'_, Phys<P>>,
         kind: Kind,
         at_hand: &BTreeSet<Object>,
         seen: &mut usize,

@@ -43,6 +43,13 @@ impl Batch {
         }
     }
 
+    /// Adds an object, if there is one.
+    pub(crate) fn extend(&mut self, object: Option<Object>) {
+        if let Some(object) = object {
+            self.push(object);
+        }
+    }
+
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<Object> {
         self.len = self.len.checked_sub(1)?;

@@ -35,10 +35,12 @@ use super::violations::Violations;
 ///
 /// # Linux source concept
 /// `struct kmem_cache`.
+#[repr(C)]
 pub struct Cache<P: Platform> {
+    // What the short paths need comes first.
+    pub(crate) part: Part<P>,
     pub(crate) platform: P,
     pub(crate) phys: Arc<Phys<P>>,
-    pub(crate) part: Part<P>,
     pub(crate) shape: Shape,
     pub(crate) tag: Tag,
     pub(crate) limits: Limits,
@@ -102,9 +104,13 @@ impl<P: Platform> Cache<P> {
     pub(crate) fn new(spec: CacheSpec, parts: Parts<P>) -> Result<Self, SlabError> {
         let platform = parts.phys.platform().clone();
         let shape = Shape::new(&spec, platform.cpus())?;
+        let limits = Limits::of(&shape);
+        for cpu in 0..parts.part.cpus() {
+            parts.part.area(cpu).allow(limits.at_hand);
+        }
         Ok(Self {
             platform,
-            limits: Limits::of(&shape),
+            limits,
             shape,
             phys: parts.phys,
             part: parts.part,
@@ -199,19 +205,21 @@ impl<P: Platform> Cache<P> {
     }
 
     #[inline]
-    fn take_at_hand(&self) -> Option<Object> {
-        self.enter()?.area.pop()
+    pub(crate) fn take_at_hand(&self) -> Option<Object> {
+        self.platform.preempt_off();
+        let area = self.part.area(self.platform.cpu().index());
+        let object = area.quick_pop::<P>();
+        self.platform.preempt_on();
+        object
     }
 
     #[inline]
     fn put_at_hand(&self, object: Object) -> bool {
-        let Some(guard) = self.enter() else {
-            return false;
-        };
-        if guard.area.take_drain_request() {
-            self.drain(&guard);
-        }
-        guard.area.push(object, self.limits.at_hand)
+        self.platform.preempt_off();
+        let area = self.part.area(self.platform.cpu().index());
+        let done = area.quick_push::<P>(object);
+        self.platform.preempt_on();
+        done
     }
 
     /// Enters what is the calling CPU's.

@@ -67,14 +67,14 @@ impl<P: Platform> Cache<P> {
     pub(crate) fn free_checked(&self, object: Object, caller: &'static Location<'static>) {
         let problem = loop {
             let (page, index) = match self.locate(object) {
-                Ok(found) => found,
+                Ok(found) => (self.ground().page(found.pfn), found.index),
                 Err(problem) => break Some(problem),
             };
             let own = Place::of(page.record).shard;
             let shard = &self.part.shards()[own as usize % self.part.shards().len()];
             let outcome = self.masked(|| {
                 let mut locked = shard.lock();
-                if !locked.owns(page, own) {
+                if !locked.owns(page.record, own) {
                     return None;
                 }
                 if page.is_free(index) {

@@ -1,6 +1,6 @@
 //! The objects that one CPU has at hand, and the guard in front of them.
 
-use core::ptr::NonNull;
+use core::ptr::{NonNull, null_mut};
 
 use foliant_platform::Platform;
 use foliant_platform::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering, fence};
@@ -23,9 +23,14 @@ pub(crate) const SLOTS: usize = 2 * BATCH;
 pub(crate) struct CpuArea {
     /// Whether someone is using what is this CPU's.
     busy: AtomicBool,
-    /// Whether someone else needs the objects.
-    drain_wanted: AtomicBool,
     len: AtomicU32,
+    /// Objects that may be here; none while someone else needs them, which
+    /// sends the next free the long way.
+    limit: AtomicU32,
+    /// The object that was freed last, if it is not in a slot: one that is
+    /// allocated and freed over and over comes through here without a count
+    /// that each step has to wait for.
+    hot: AtomicPtr<u8>,
     slots: [AtomicPtr<u8>; SLOTS],
 }
 
@@ -33,9 +38,10 @@ impl Default for CpuArea {
     fn default() -> Self {
         Self {
             busy: AtomicBool::new(false),
-            drain_wanted: AtomicBool::new(false),
             len: AtomicU32::new(0),
-            slots: core::array::from_fn(|_| AtomicPtr::new(core::ptr::null_mut())),
+            limit: AtomicU32::new(0),
+            hot: AtomicPtr::new(null_mut()),
+            slots: core::array::from_fn(|_| AtomicPtr::new(null_mut())),
         }
     }
 }
@@ -76,51 +82,84 @@ impl CpuArea {
             .store(false, ordering(Mutant::LeaveRelaxed, Ordering::Release));
     }
 
+    /// Lets the CPU have objects at hand. Ends a request to drain: what was
+    /// done before that is seen by what comes after this.
+    pub(crate) fn allow(&self, limit: u32) {
+        self.limit.swap(limit, Ordering::AcqRel);
+    }
+
     /// Asks the CPU to give its objects back when it next frees one.
     pub(crate) fn want_drain(&self) {
-        self.drain_wanted.store(true, Ordering::Release);
+        self.limit.store(0, Ordering::Release);
     }
 
-    /// Whether someone asked; asks once. What comes after sees what they did.
+    /// Whether someone asked.
+    pub(crate) fn is_drain_wanted(&self) -> bool {
+        self.limit.load(Ordering::Relaxed) == 0
+    }
+
+    /// Takes the object that was freed last; `None` if there is none, or
+    /// someone is using the area.
     #[inline]
-    pub(crate) fn take_drain_request(&self) -> bool {
-        self.drain_wanted.load(Ordering::Relaxed)
-            && if is_on(Mutant::DrainThenClear) {
-                true
-            } else {
-                self.drain_wanted.swap(false, Ordering::Acquire)
-            }
-    }
-
-    /// The end of a drain.
-    pub(crate) fn drained(&self) {
-        if is_on(Mutant::DrainThenClear) {
-            self.drain_wanted.store(false, Ordering::Relaxed);
+    pub(crate) fn quick_pop<P: Platform>(&self) -> Option<Object> {
+        if !self.try_enter::<P>() {
+            return None;
         }
+        let object = self.pop();
+        self.leave();
+        object
     }
 
-    /// How many objects there are.
+    /// Adds an object; false if there are enough, or someone is using the area.
     #[inline]
-    pub(crate) fn len(&self) -> usize {
-        self.len.load(Ordering::Relaxed) as usize
+    pub(crate) fn quick_push<P: Platform>(&self, object: Object) -> bool {
+        if !self.try_enter::<P>() {
+            return false;
+        }
+        let pushed = self.push(object);
+        self.leave();
+        pushed
+    }
+
+    /// Whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len.load(Ordering::Relaxed) == 0 && self.hot.load(Ordering::Relaxed).is_null()
     }
 
     /// Takes the object that was freed last.
     #[inline]
     pub(crate) fn pop(&self) -> Option<Object> {
+        if let Some(hot) = NonNull::new(self.hot.load(Ordering::Relaxed)) {
+            self.hot.store(null_mut(), Ordering::Relaxed);
+            return Some(Object(hot));
+        }
         let len = self.len.load(Ordering::Relaxed).wrapping_sub(1);
         let slot = self.slots.get(len as usize)?;
         self.len.store(len, Ordering::Relaxed);
         NonNull::new(slot.load(Ordering::Relaxed)).map(Object)
     }
 
-    /// Adds an object if fewer than `limit` are there.
+    /// Adds an object if fewer than the limit are there.
     #[inline]
-    pub(crate) fn push(&self, object: Object, limit: u32) -> bool {
+    pub(crate) fn push(&self, object: Object) -> bool {
         let len = self.len.load(Ordering::Relaxed);
-        if len >= limit {
+        if len >= self.limit.load(Ordering::Relaxed) {
             return false;
         }
+        if self.hot.load(Ordering::Relaxed).is_null() {
+            self.hot.store(object.0.as_ptr(), Ordering::Relaxed);
+            return true;
+        }
+        self.push_at(len, object)
+    }
+
+    /// Adds an object if it fits at all.
+    pub(crate) fn push_more(&self, object: Object) -> bool {
+        self.push_at(self.len.load(Ordering::Relaxed), object)
+    }
+
+    #[inline]
+    fn push_at(&self, len: u32, object: Object) -> bool {
         let Some(slot) = self.slots.get(len as usize) else {
             return false;
         };
@@ -131,25 +170,29 @@ impl CpuArea {
 
     /// Moves up to `count` objects that have lain longest into a batch.
     pub(crate) fn take_oldest(&self, count: usize, into: &mut Batch) {
-        let len = self.len().min(SLOTS);
-        let count = count.min(len).min(into.room());
-        for slot in &self.slots[..count] {
+        let len = (self.len.load(Ordering::Relaxed) as usize).min(SLOTS);
+        let moved = count.min(len).min(into.room());
+        for slot in &self.slots[..moved] {
             if let Some(at) = NonNull::new(slot.load(Ordering::Relaxed)) {
                 into.push(Object(at));
             }
         }
-        for at in count..len {
+        for at in moved..len {
             let later = self.slots[at].load(Ordering::Relaxed);
-            self.slots[at - count].store(later, Ordering::Relaxed);
+            self.slots[at - moved].store(later, Ordering::Relaxed);
         }
-        self.len.store((len - count) as u32, Ordering::Relaxed);
+        self.len.store((len - moved) as u32, Ordering::Relaxed);
+        if moved < count && into.room() > 0 {
+            into.extend(NonNull::new(self.hot.load(Ordering::Relaxed)).map(Object));
+            self.hot.store(null_mut(), Ordering::Relaxed);
+        }
     }
 
     /// The objects, for audits.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Object> {
-        let here = &self.slots[..self.len().min(SLOTS)];
-        here.iter()
-            .filter_map(|slot| NonNull::new(slot.load(Ordering::Relaxed)).map(Object))
+        let len = (self.len.load(Ordering::Relaxed) as usize).min(SLOTS);
+        let all = self.slots[..len].iter().chain([&self.hot]);
+        all.filter_map(|slot| NonNull::new(slot.load(Ordering::Relaxed)).map(Object))
     }
 }
 

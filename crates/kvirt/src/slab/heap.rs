@@ -126,12 +126,24 @@ impl<P: Platform> Heap<P> {
 
     #[inline]
     fn is_early(&self, at: *mut u8) -> bool {
-        let start = self.bytes.get().addr();
-        (start..start + EARLY).contains(&at.addr())
+        at.addr().wrapping_sub(self.bytes.get().addr()) < EARLY
     }
 
+    /// The most frequent case, short enough to be inlined.
     #[inline]
     fn get(&self, layout: Layout, fill: Fill) -> *mut u8 {
+        if let Some(slab) = self.installed()
+            && fill == Fill::Any
+            && let Some(at) = slab.at_hand(layout.size(), layout.align())
+        {
+            return at.as_ptr();
+        }
+        self.get_slowly(layout, fill)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn get_slowly(&self, layout: Layout, fill: Fill) -> *mut u8 {
         match self.installed() {
             Some(slab) => {
                 let how = How { fill, ..self.how() };
@@ -177,10 +189,11 @@ unsafe impl<P: Platform> GlobalAlloc for Heap<P> {
 
     #[inline]
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        let Some(object) = NonNull::new(at).filter(|_| !self.is_early(at)) else {
-            return;
-        };
-        if let Some(slab) = self.installed() {
+        if let Some(slab) = self.installed()
+            && !self.is_early(at)
+        {
+            // SAFETY: from `alloc`, which did not return null.
+            let object = unsafe { NonNull::new_unchecked(at) };
             // SAFETY: from `alloc` with this layout (the trait's contract), and
             // not from the early bytes, so from the slab allocator.
             unsafe { slab.kfree_sized(object, layout.size(), layout.align()) }

@@ -1,5 +1,6 @@
 //! Memory of any size, and the caches of a machine.
 
+#[cfg(not(loom))]
 use core::alloc::Layout;
 use core::fmt;
 use core::panic::Location;
@@ -192,6 +193,15 @@ impl<P: Platform> Slab<P> {
         }
     }
 
+    /// What [`kmalloc_aligned`](Self::kmalloc_aligned) gives, if the CPU has
+    /// it at hand.
+    #[cfg(not(loom))]
+    #[inline]
+    pub(crate) fn at_hand(&self, size: usize, align: usize) -> Option<NonNull<u8>> {
+        let cache = self.classes.get(aligned_class_of(size, align)?)?;
+        cache.take_at_hand().map(|object| object.0)
+    }
+
     /// Gives back what `kmalloc` or a cache of this machine gave.
     ///
     /// # Safety
@@ -206,8 +216,8 @@ impl<P: Platform> Slab<P> {
         if at.as_ptr().addr() == NO_BYTES {
             return;
         }
-        let record = self.phys.record(self.map.frame_of(at));
-        if let Some(tag) = Tag::of(record)
+        let record = self.phys.peek_record(self.map.frame_of(at));
+        if let Some(tag) = record.and_then(Tag::of)
             && let Some(cache) = self.classes.get(tag.cache())
         {
             return cache.put(Object(at), Location::caller());
@@ -277,6 +287,7 @@ impl<P: Platform> Slab<P> {
 
     /// Whether memory that was had for `layout` is also what would be had for
     /// `size` bytes, so that it may be given back as that.
+    #[cfg(not(loom))]
     pub(crate) fn fits(&self, at: NonNull<u8>, layout: Layout, size: usize) -> bool {
         let before = aligned_class_of(layout.size(), layout.align());
         let after = aligned_class_of(size, layout.align());

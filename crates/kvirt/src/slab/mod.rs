@@ -58,6 +58,8 @@ mod heap;
 mod info;
 mod kmalloc;
 mod limbo;
+#[cfg(all(test, loom))]
+mod models;
 mod mutant;
 mod name;
 mod object;

@@ -19,16 +19,12 @@ pub(crate) enum Mutant {
     ShardOnce,
     /// A slab changes its shard without the lock of the old one.
     StealUnlocked,
-    /// A slab that is on its way to another shard is put into a list.
-    ListInTransit,
     /// An empty slab's frames are given back while it is still listed.
     ReleaseListed,
     /// A slab of objects that readers may see is released without waiting.
     ReleaseAtOnce,
     /// The grace period begins before the slab was taken from the lists.
     StampEarly,
-    /// A request to drain is cleared after the drain, with those that came meanwhile.
-    DrainThenClear,
 }
 
 /// `right`, or relaxed if the mutant is on.

@@ -51,14 +51,24 @@ impl DirectMap {
     }
 }
 
+impl DirectMap {
+    /// How far behind the start of a frame an address of the direct map is.
+    #[inline]
+    pub(crate) fn offset_in(self, pfn: Pfn, at: NonNull<u8>) -> usize {
+        let start = self.0.wrapping_add(pfn.base().raw() as usize);
+        at.as_ptr().addr().wrapping_sub(start)
+    }
+}
+
 impl<P: Platform> Frames for Phys<P> {
     #[inline]
     fn record(&self, pfn: Pfn) -> &FrameRecord {
         Phys::record(self, pfn)
     }
 
-    fn find(&self, pfn: Pfn) -> Option<&FrameRecord> {
-        self.find_record(pfn)
+    #[inline]
+    fn peek(&self, pfn: Pfn) -> Option<&FrameRecord> {
+        self.peek_record(pfn)
     }
 
     #[inline]

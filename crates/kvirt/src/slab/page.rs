@@ -26,8 +26,8 @@ pub(crate) trait Frames {
     /// What is known about a frame of a slab.
     fn record(&self, pfn: Pfn) -> &FrameRecord;
 
-    /// The same for any number.
-    fn find(&self, pfn: Pfn) -> Option<&FrameRecord>;
+    /// The same for any number, if it has one.
+    fn peek(&self, pfn: Pfn) -> Option<&FrameRecord>;
 
     /// Where the bytes of a frame are.
     fn start(&self, pfn: Pfn) -> NonNull<u8>;
@@ -58,11 +58,8 @@ impl Tag {
     /// The tag in the record of a slab's frame, if it is one.
     #[inline]
     pub(crate) fn of(record: &FrameRecord) -> Option<Self> {
-        if record.has(FrameFlags::SLAB) {
-            Some(Self(record.mapping.load(Ordering::Relaxed)))
-        } else {
-            None
-        }
+        let is_slab = record.has(FrameFlags::SLAB);
+        is_slab.then(|| Self(record.mapping.load(Ordering::Relaxed)))
     }
 }
 
@@ -115,21 +112,28 @@ impl Place {
 }
 
 /// One slab of a cache, to be looked at and changed under its shard's lock.
-#[derive(Clone, Copy)]
-pub(crate) struct Page<'a> {
+pub(crate) struct Page<'a, F: Frames> {
     pub(crate) pfn: Pfn,
     pub(crate) record: &'a FrameRecord,
-    start: NonNull<u8>,
+    frames: &'a F,
     shape: &'a Shape,
 }
 
-impl<'a> Page<'a> {
+impl<F: Frames> Clone for Page<'_, F> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<F: Frames> Copy for Page<'_, F> {}
+
+impl<'a, F: Frames> Page<'a, F> {
     #[inline]
-    pub(crate) fn new<F: Frames>(frames: &'a F, shape: &'a Shape, pfn: Pfn) -> Self {
+    pub(crate) fn new(frames: &'a F, shape: &'a Shape, pfn: Pfn, record: &'a FrameRecord) -> Self {
         Self {
             pfn,
-            record: frames.record(pfn),
-            start: frames.start(pfn),
+            record,
+            frames,
             shape,
         }
     }
@@ -137,7 +141,7 @@ impl<'a> Page<'a> {
     /// Where its bytes are.
     #[inline]
     pub(crate) fn start(&self) -> NonNull<u8> {
-        self.start
+        self.frames.start(self.pfn)
     }
 
     /// Makes the record describe a new slab whose objects are all free.
@@ -185,6 +189,7 @@ impl<'a> Page<'a> {
     #[inline]
     pub(crate) fn take(&self, want: usize, into: &mut Batch) {
         let mut taken = 0;
+        let start = self.start();
         for at in 0..self.shape.words {
             let mut free = self.load(at);
             if free == 0 {
@@ -193,7 +198,7 @@ impl<'a> Page<'a> {
             while free != 0 && taken < want {
                 let index = at as u32 * 64 + free.trailing_zeros();
                 free &= free - 1;
-                into.push(self.object(index));
+                into.push(self.object_from(start, index));
                 taken += 1;
             }
             self.store(at, free);
@@ -226,11 +231,16 @@ impl<'a> Page<'a> {
 
     /// The `index`-th object.
     #[inline]
-    #[allow(unsafe_code)]
     pub(crate) fn object(&self, index: u32) -> Object {
+        self.object_from(self.start(), index)
+    }
+
+    #[inline]
+    #[allow(unsafe_code)]
+    fn object_from(&self, start: NonNull<u8>, index: u32) -> Object {
         debug_assert!(index < self.shape.objects, "object {index} of {:?}", self.shape);
         // SAFETY: the slab has that many objects.
-        unsafe { nth(self.start, self.shape.offset_of(index)) }
+        unsafe { nth(start, self.shape.offset_of(index)) }
     }
 
     /// The word of the record that holds free bits.
@@ -251,7 +261,7 @@ impl<'a> Page<'a> {
             // SAFETY:
             // 1. The shape left room for its words behind the last object.
             // 2. Pages are used under their shard's lock (see `Page`).
-            Some(map) => unsafe { load_word(self.start, map + at * 8) },
+            Some(map) => unsafe { load_word(self.start(), map + at * 8) },
         }
     }
 
@@ -261,7 +271,7 @@ impl<'a> Page<'a> {
         match self.shape.map {
             None => self.word(at).store(word, Ordering::Relaxed),
             // SAFETY: as in `load`.
-            Some(map) => unsafe { store_word(self.start, map + at * 8, word) },
+            Some(map) => unsafe { store_word(self.start(), map + at * 8, word) },
         }
     }
 }

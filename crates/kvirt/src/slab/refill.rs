@@ -3,7 +3,7 @@
 use core::panic::Location;
 use core::ptr::NonNull;
 
-use foliant_phys::{AllocRequest, FrameFlags, Mobility, Owner};
+use foliant_phys::{AllocRequest, FrameFlags, Mobility, Owner, Phys};
 use foliant_platform::Platform;
 use foliant_platform::sync::atomic::Ordering;
 
@@ -49,7 +49,7 @@ impl<P: Platform> Cache<P> {
         while let Some(guard) = &guard
             && let Some(spare) = batch.pop()
         {
-            let fits = guard.area.push(spare, u32::MAX);
+            let fits = guard.area.push_more(spare);
             debug_assert!(fits, "a batch is smaller than an area");
         }
         Some(object)
@@ -90,7 +90,7 @@ impl<P: Platform> Cache<P> {
         first.pop().ok_or(SlabError::TooLarge)
     }
 
-    fn new_page(&self, how: How) -> Result<Page<'_>, SlabError> {
+    fn new_page(&self, how: How) -> Result<Page<'_, Phys<P>>, SlabError> {
         let mobility = match self.account {
             Account::Unreclaimable => Mobility::Unmovable,
             Account::Reclaimable => Mobility::Reclaimable,
@@ -115,7 +115,7 @@ impl<P: Platform> Cache<P> {
         Ok(page)
     }
 
-    fn make_objects(&self, page: Page<'_>) {
+    fn make_objects(&self, page: Page<'_, Phys<P>>) {
         for index in 0..self.shape.objects {
             self.make_new(page.object(index));
         }

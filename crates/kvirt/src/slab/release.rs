@@ -2,17 +2,26 @@
 
 use core::panic::Location;
 
-use foliant_phys::FrameFlags;
+use foliant_phys::{FrameFlags, FrameRecord, Phys};
 use foliant_platform::Platform;
 use foliant_platform::sync::atomic::Ordering;
+use foliant_units::Pfn;
 
-use super::batch::Batch;
+use super::batch::{BATCH, Batch};
 use super::cache::Cache;
 use super::cpu::CpuGuard;
 use super::object::Object;
 use super::page::{Frames, Page, Place, Tag};
 use super::report::{Problem, Report};
 use super::spec::Typesafe;
+
+/// An object's slab, and its number there.
+#[derive(Clone, Copy)]
+pub(crate) struct Located<'a> {
+    pub(crate) head: &'a FrameRecord,
+    pub(crate) pfn: Pfn,
+    pub(crate) index: u32,
+}
 
 impl<P: Platform> Cache<P> {
     /// Frees an object when the CPU's area is full or in use: its oldest
@@ -25,8 +34,12 @@ impl<P: Platform> Cache<P> {
         }
         let mut batch = Batch::new();
         if let Some(guard) = self.enter() {
-            guard.area.take_oldest(self.limits.batch, &mut batch);
-            let fits = guard.area.push(object, self.limits.at_hand);
+            if guard.area.is_drain_wanted() {
+                self.drain(&guard);
+            } else {
+                guard.area.take_oldest(self.limits.batch, &mut batch);
+            }
+            let fits = guard.area.push_more(object);
             debug_assert!(fits, "a batch was taken out of the area");
         } else {
             batch.push(object);
@@ -36,27 +49,78 @@ impl<P: Platform> Cache<P> {
     }
 
     /// Puts objects back into their slabs.
+    pub(crate) fn flush(&self, batch: &Batch) {
+        if batch.len() == 0 {
+            return;
+        }
+        // Most are from slabs of this CPU's own shard.
+        let own = self.part.shard_of(self.platform.cpu().index());
+        let (left, fat) = self.masked(|| self.put_into_own(own as u32, batch.as_slice()));
+        if fat {
+            self.trim(own as u32, true);
+        }
+        if left != 0 {
+            self.flush_others(batch, left);
+        }
+    }
+
+    /// Puts those objects back that are of a shard; tells which were not, and
+    /// whether the shard should shrink.
+    #[inline]
+    fn put_into_own(&self, own: u32, objects: &[Object]) -> (u32, bool) {
+        let ground = self.ground();
+        let mut left = 0;
+        let Some(shard) = self.part.shards().get(own as usize) else {
+            return (u32::MAX, false);
+        };
+        let mut locked = shard.lock();
+        for (at, &object) in objects.iter().enumerate() {
+            let put = match self.locate(object) {
+                Ok(Located { head, pfn, index }) if locked.owns(head, own) => {
+                    let page = Page::new(ground.frames, ground.shape, pfn, head);
+                    locked.put(ground, page, index)
+                }
+                _ => false,
+            };
+            left |= u32::from(!put) << at;
+        }
+        (left, locked.is_fat())
+    }
+
+    /// Puts back objects of other shards, and complains about those that are
+    /// no objects or free already.
     ///
     /// The shard of a slab is read without its lock, and again with it: if the
     /// slab changed hands in between, its objects have another turn.
-    pub(crate) fn flush(&self, batch: &Batch) {
-        let objects = batch.as_slice();
-        let mut waiting = u32::MAX.checked_shr(32 - objects.len() as u32).unwrap_or(0);
-        while waiting != 0 {
-            let first = waiting.trailing_zeros() as usize;
-            let page = match self.locate(objects[first]) {
-                Ok((page, _)) => page,
-                Err(problem) => {
-                    waiting &= waiting - 1;
-                    self.complain(objects[first], problem);
-                    continue;
+    #[cold]
+    #[inline(never)]
+    fn flush_others(&self, batch: &Batch, others: u32) {
+        let mut found = [const { None }; BATCH];
+        let mut waiting = 0u32;
+        for (at, &object) in batch.as_slice().iter().enumerate() {
+            if others & 1 << at == 0 {
+                continue;
+            }
+            match self.locate(object) {
+                Ok(place) => {
+                    found[at] = Some(place);
+                    waiting |= 1 << at;
                 }
+                Err(problem) => self.complain(object, problem),
+            }
+        }
+        while waiting != 0 {
+            let first = found[waiting.trailing_zeros() as usize % BATCH];
+            let Some(Located { head, .. }) = first else {
+                return;
             };
-            let shard = Place::of(page.record).shard;
-            let (done, twice, fat) = self.masked(|| self.put_into(shard, objects, waiting));
+            let shard = Place::of(head).shard;
+            let (done, twice, fat) = self.masked(|| self.put_into(shard, &found, waiting));
             waiting &= !done;
-            if let Some(object) = twice {
-                self.complain(object, Problem::DoubleFree);
+            if twice != 0 {
+                let objects = batch.as_slice().iter().enumerate();
+                let twice = objects.filter(|(at, _)| twice & 1 << at != 0);
+                twice.for_each(|(_, &object)| self.complain(object, Problem::DoubleFree));
             }
             if fat {
                 self.trim(shard, true);
@@ -65,25 +129,23 @@ impl<P: Platform> Cache<P> {
     }
 
     /// Puts those of the `waiting` objects that are of a shard: which these
-    /// were, one that was free already, and whether the shard should shrink.
-    fn put_into(&self, own: u32, objects: &[Object], waiting: u32) -> (u32, Option<Object>, bool) {
+    /// were, which were free already, and whether the shard should shrink.
+    fn put_into(&self, own: u32, found: &[Option<Located<'_>>; BATCH], waiting: u32) -> (u32, u32, bool) {
         let ground = self.ground();
-        let (mut done, mut twice) = (0, None);
+        let (mut done, mut twice) = (0, 0);
         let mut locked = self.part.shards()[own as usize % self.part.shards().len()].lock();
         let mut left = waiting;
         while left != 0 {
             let at = left.trailing_zeros();
             left &= left - 1;
-            let object = objects[at as usize];
-            let Ok((page, index)) = self.locate(object) else {
-                continue;
-            };
-            if !locked.owns(page, own) {
-                continue;
-            }
-            done |= 1 << at;
-            if !locked.put(ground, page, index) {
-                twice = Some(object);
+            if let Some(place) = found[at as usize % BATCH]
+                && locked.owns(place.head, own)
+            {
+                done |= 1 << at;
+                let page = Page::new(ground.frames, ground.shape, place.pfn, place.head);
+                if !locked.put(ground, page, place.index) {
+                    twice |= 1 << at;
+                }
             }
         }
         (done, twice, locked.is_fat())
@@ -91,21 +153,21 @@ impl<P: Platform> Cache<P> {
 
     /// The slab of an object and its number there; or why it is none of ours.
     #[inline]
-    pub(crate) fn locate(&self, object: Object) -> Result<(Page<'_>, u32), Problem> {
-        let pfn = self.map.frame_of(object.0);
-        let record = self.phys.find(pfn).ok_or(Problem::NotAnObject)?;
+    pub(crate) fn locate(&self, object: Object) -> Result<Located<'_>, Problem> {
+        let frame = self.map.frame_of(object.0);
+        let record = self.phys.peek(frame).ok_or(Problem::NotAnObject)?;
         if Tag::of(record) != Some(self.tag) {
             return Err(Problem::WrongCache(None));
         }
-        let head = pfn.align_down(self.shape.order.frames());
-        let page = self.ground().page(head);
-        let offset = object
-            .0
-            .as_ptr()
-            .addr()
-            .wrapping_sub(page.start().as_ptr().addr());
+        let pfn = frame.align_down(self.shape.order.frames());
+        let head = if pfn == frame {
+            record
+        } else {
+            self.phys.peek(pfn).ok_or(Problem::NotAnObject)?
+        };
+        let offset = self.map.offset_in(pfn, object.0);
         let index = self.shape.index_of(offset).ok_or(Problem::NotAnObject)?;
-        Ok((page, index))
+        Ok(Located { head, pfn, index })
     }
 
     #[cold]
@@ -155,7 +217,7 @@ impl<P: Platform> Cache<P> {
     }
 
     /// Gives the frames of a slab back to the frame allocator.
-    fn release(&self, page: Page<'_>) {
+    fn release(&self, page: Page<'_, Phys<P>>) {
         let pfn = page.pfn;
         page.end();
         for at in 0..self.shape.order.frames() {
@@ -169,12 +231,14 @@ impl<P: Platform> Cache<P> {
     /// Puts a CPU's objects back into their slabs.
     #[cold]
     pub(crate) fn drain(&self, guard: &CpuGuard<'_, P>) {
-        while guard.area.len() > 0 {
+        // Whoever asks from now on asks again, for nothing: under the guard no
+        // object comes.
+        guard.area.allow(self.limits.at_hand);
+        while !guard.area.is_empty() {
             let mut batch = Batch::new();
             guard.area.take_oldest(usize::MAX, &mut batch);
             self.flush(&batch);
         }
-        guard.area.drained();
     }
 
     /// Puts the objects of all CPUs and of the depot back into their slabs: at
@@ -187,7 +251,7 @@ impl<P: Platform> Cache<P> {
             let area = self.part.area(cpu);
             match CpuGuard::enter_other(&self.platform, area) {
                 Some(guard) => self.drain(&guard),
-                None if area.len() > 0 => area.want_drain(),
+                None if !area.is_empty() => area.want_drain(),
                 None => {}
             }
         }

@@ -47,7 +47,7 @@ pub(crate) struct Shape {
     /// What is looked for.
     pub(crate) debug: Debug,
     /// `2^32 / stride`, rounded up.
-    reciprocal: u64,
+    pub(crate) reciprocal: u64,
 }
 
 impl Shape {

@@ -6,6 +6,7 @@
 //! no list; it comes into a list under the lock of the new one. No two shards
 //! are ever locked together.
 
+use foliant_phys::FrameRecord;
 use foliant_platform::sync::atomic::{AtomicU32, Ordering};
 use foliant_platform::sync::{SpinGuard, SpinLock};
 use foliant_units::Pfn;
@@ -23,6 +24,9 @@ pub(crate) const MOST_SHARDS: usize = 8;
 /// # Linux source concept
 /// `MIN_PARTIAL`.
 const KEPT_EMPTY: u32 = 5;
+
+/// Empty slabs that make a shard give all but those back, some at a time.
+const MANY_EMPTY: u32 = 4 * KEPT_EMPTY;
 
 /// Slabs with free objects that a shard has to have before others may help
 /// themselves without need.
@@ -85,26 +89,26 @@ impl<F: Frames> Copy for Ground<'_, F> {}
 
 impl<'a, F: Frames> Ground<'a, F> {
     #[inline]
-    pub(crate) fn page(self, pfn: Pfn) -> Page<'a> {
-        Page::new(self.frames, self.shape, pfn)
+    pub(crate) fn page(self, pfn: Pfn) -> Page<'a, F> {
+        Page::new(self.frames, self.shape, pfn, self.frames.record(pfn))
     }
 
     #[inline]
-    fn linked(self, raw: u32) -> Page<'a> {
+    fn linked(self, raw: u32) -> Page<'a, F> {
         self.page(Pfn::new(u64::from(raw)))
     }
 }
 
 impl Chain {
     /// Adds a slab that is in no list.
-    pub(crate) fn push(&mut self, page: Page<'_>) {
+    pub(crate) fn push<F: Frames>(&mut self, page: Page<'_, F>) {
         page.record.next.store(self.first, Ordering::Relaxed);
         self.first = page.pfn.raw() as u32;
         self.len += 1;
     }
 
     /// Takes a slab out.
-    pub(crate) fn pop<'a, F: Frames>(&mut self, ground: Ground<'a, F>) -> Option<Page<'a>> {
+    pub(crate) fn pop<'a, F: Frames>(&mut self, ground: Ground<'a, F>) -> Option<Page<'a, F>> {
         if self.first == 0 {
             return None;
         }
@@ -120,7 +124,7 @@ impl Chain {
 }
 
 impl List {
-    fn push<F: Frames>(&mut self, page: Page<'_>, ground: Ground<'_, F>) {
+    fn push<F: Frames>(&mut self, page: Page<'_, F>, ground: Ground<'_, F>) {
         page.record.next.store(self.first, Ordering::Relaxed);
         page.record.prev.store(0, Ordering::Relaxed);
         let raw = page.pfn.raw() as u32;
@@ -135,7 +139,7 @@ impl List {
         self.len += 1;
     }
 
-    fn remove<F: Frames>(&mut self, page: Page<'_>, ground: Ground<'_, F>) {
+    fn remove<F: Frames>(&mut self, page: Page<'_, F>, ground: Ground<'_, F>) {
         let next = page.record.next.load(Ordering::Relaxed);
         let prev = page.record.prev.load(Ordering::Relaxed);
         let record = |raw: u32| ground.frames.record(Pfn::new(raw.into()));
@@ -166,7 +170,7 @@ impl Lists {
     }
 
     /// Moves a slab to the list that it should be in now.
-    fn relist<F: Frames>(&mut self, page: Page<'_>, to: Kind, ground: Ground<'_, F>) {
+    fn relist<F: Frames>(&mut self, page: Page<'_, F>, to: Kind, ground: Ground<'_, F>) {
         let place = Place::of(page.record);
         if place.kind == to {
             return;
@@ -198,18 +202,15 @@ impl Lists {
     /// Puts an object back; false if it was free already. The caller has seen,
     /// under this lock, that the slab is of this shard.
     #[inline]
-    pub(crate) fn put<F: Frames>(&mut self, ground: Ground<'_, F>, page: Page<'_>, index: u32) -> bool {
+    pub(crate) fn put<F: Frames>(&mut self, ground: Ground<'_, F>, page: Page<'_, F>, index: u32) -> bool {
         if !page.put(index) {
             return false;
         }
         let used = page.in_use();
-        // Only the first and the last free object move the slab; one that is
-        // on its way is listed by whoever brings it.
+        // Only the first and the last free object move the slab. One that is on
+        // its way here comes into its list early: its bringer then finds it there.
         if used == 0 || used + 1 == ground.shape.objects {
-            let in_transit = Place::of(page.record).kind == Kind::Transit;
-            if !in_transit || is_on(Mutant::ListInTransit) {
-                self.relist(page, page.proper_kind(), ground);
-            }
+            self.relist(page, page.proper_kind(), ground);
         }
         true
     }
@@ -229,7 +230,7 @@ impl Lists {
     }
 
     /// Takes any slab with free objects out of the shard, for another one.
-    fn give_away<'a, F: Frames>(&mut self, ground: Ground<'a, F>, to: u32) -> Option<Page<'a>> {
+    fn give_away<'a, F: Frames>(&mut self, ground: Ground<'a, F>, to: u32) -> Option<Page<'a, F>> {
         let first = match (self.empty.first, self.partial.first) {
             (0, 0) => return None,
             (0, partial) => partial,
@@ -269,14 +270,14 @@ impl Shard {
     }
 
     /// Takes in a slab that was made or stolen for this shard, number `own`.
-    pub(crate) fn adopt<F: Frames>(&self, ground: Ground<'_, F>, page: Page<'_>) {
+    pub(crate) fn adopt<F: Frames>(&self, ground: Ground<'_, F>, page: Page<'_, F>) {
         let mut locked = self.lock();
         locked.lists.relist(page, page.proper_kind(), ground);
     }
 
     /// Takes a slab with free objects from this shard for shard `to`; the
     /// caller has `to` [adopt](Self::adopt) it.
-    pub(crate) fn steal<'a, F: Frames>(&self, ground: Ground<'a, F>, to: u32) -> Option<Page<'a>> {
+    pub(crate) fn steal<'a, F: Frames>(&self, ground: Ground<'a, F>, to: u32) -> Option<Page<'a, F>> {
         if is_on(Mutant::StealUnlocked) {
             let page = self.lock().lists.partial.first;
             let page = (page != 0).then(|| ground.linked(page))?;
@@ -307,7 +308,11 @@ impl Shard {
     }
 
     /// Calls `visit` for each slab with the list it is in, under the lock.
-    pub(crate) fn each<'a, F: Frames>(&self, ground: Ground<'a, F>, mut visit: impl FnMut(Page<'a>, Kind)) {
+    pub(crate) fn each<'a, F: Frames>(
+        &self,
+        ground: Ground<'a, F>,
+        mut visit: impl FnMut(Page<'a, F>, Kind),
+    ) {
         let locked = self.lock();
         let lists = [
             (&locked.lists.partial, Kind::Partial),
@@ -328,8 +333,8 @@ impl Shard {
 impl Locked<'_> {
     /// Whether a slab belongs here: to be asked under the lock.
     #[inline]
-    pub(crate) fn owns(&self, page: Page<'_>, own: u32) -> bool {
-        Place::of(page.record).shard == own || is_on(Mutant::ShardOnce)
+    pub(crate) fn owns(&self, record: &FrameRecord, own: u32) -> bool {
+        Place::of(record).shard == own || is_on(Mutant::ShardOnce)
     }
 
     /// See [`Lists::take`].
@@ -339,14 +344,14 @@ impl Locked<'_> {
 
     /// See [`Lists::put`].
     #[inline]
-    pub(crate) fn put<F: Frames>(&mut self, ground: Ground<'_, F>, page: Page<'_>, index: u32) -> bool {
+    pub(crate) fn put<F: Frames>(&mut self, ground: Ground<'_, F>, page: Page<'_, F>, index: u32) -> bool {
         self.lists.put(ground, page, index)
     }
 
-    /// Whether there are more empty slabs than a shard keeps.
+    /// Whether there are many more empty slabs than a shard keeps.
     #[inline]
     pub(crate) fn is_fat(&self) -> bool {
-        self.lists.empty.len > KEPT_EMPTY
+        self.lists.empty.len >= MANY_EMPTY
     }
 }
 

@@ -60,11 +60,16 @@ pub(crate) const fn class_of(size: usize) -> Option<usize> {
 /// The class of objects of `size` bytes that are aligned to `align`.
 #[inline]
 pub(crate) const fn aligned_class_of(size: usize, align: usize) -> Option<usize> {
-    let class = class_of(size);
     if align <= 8 {
-        return class;
+        class_of(size)
+    } else {
+        class_for_align(size, align)
     }
-    match class {
+}
+
+/// The same where the alignment may ask for more than the size does.
+const fn class_for_align(size: usize, align: usize) -> Option<usize> {
+    match class_of(size) {
         Some(class) if SIZES[class].is_multiple_of(align) => Some(class),
         // A size that is a power of two is aligned to itself.
         _ => {

@@ -92,11 +92,17 @@ impl<P: Platform> Drop for Tables<P> {
 }
 
 /// One cache's part of the tables.
+#[repr(C)]
 pub(crate) struct Part<P: Platform> {
-    tables: Arc<Tables<P>>,
     areas: NonNull<CpuArea>,
+    /// Bytes from one CPU's area to the next one's.
+    step: usize,
+    cpus: usize,
     lists: NonNull<Shard>,
+    shards: usize,
     depot: NonNull<Depot>,
+    /// Keeps all of them.
+    _tables: Arc<Tables<P>>,
 }
 
 // SAFETY: the tables may be shared, and these point into them.
@@ -113,34 +119,39 @@ impl<P: Platform> Part<P> {
         // SAFETY: as above, with a stretch of shards for each cache.
         let lists = unsafe { tables.lists.add(at * tables.shards) };
         Self {
-            tables,
             areas,
+            step: tables.caches * size_of::<CpuArea>(),
+            cpus: tables.cpus,
             lists,
+            shards: tables.shards,
             depot,
+            _tables: tables,
         }
     }
 
     /// What a CPU has; every CPU of the machine has something.
     #[inline]
     pub(crate) fn area(&self, cpu: usize) -> &CpuArea {
-        assert!(cpu < self.tables.cpus, "CPU {cpu} is not in this machine");
+        if cpu >= self.cpus {
+            no_such_cpu(cpu);
+        }
         // SAFETY: `cpu` was checked; areas of one CPU lie together, so the next
         // CPU's is as many further as there are caches. The tables live as long
         // as the part, and their elements were made.
-        unsafe { self.areas.add(cpu * self.tables.caches).as_ref() }
+        unsafe { self.areas.byte_add(cpu * self.step).as_ref() }
     }
 
     /// All shards.
     #[inline]
     pub(crate) fn shards(&self) -> &[Shard] {
         // SAFETY: each cache has as many, one after the other, made by `fill`.
-        unsafe { NonNull::slice_from_raw_parts(self.lists, self.tables.shards).as_ref() }
+        unsafe { NonNull::slice_from_raw_parts(self.lists, self.shards).as_ref() }
     }
 
     /// The shard of a CPU.
     #[inline]
     pub(crate) fn shard_of(&self, cpu: usize) -> usize {
-        cpu % self.tables.shards
+        cpu % self.shards
     }
 
     /// What lies between the CPUs.
@@ -152,6 +163,11 @@ impl<P: Platform> Part<P> {
 
     /// How many CPUs there are.
     pub(crate) fn cpus(&self) -> usize {
-        self.tables.cpus
+        self.cpus
     }
+}
+
+#[cold]
+fn no_such_cpu(cpu: usize) -> ! {
+    panic!("CPU {cpu} is not in this machine")
 }

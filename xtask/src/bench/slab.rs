@@ -1,0 +1,46 @@
+//! `cargo xtask bench slab`: what object allocators cost.
+
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result};
+
+use crate::tree;
+
+/// Builds the benchmark and runs it.
+pub(super) fn run(gate: bool) -> Result<ExitCode> {
+    let root = tree::root()?;
+    let target = root.join("target/bench/build");
+    // Every peer is built as an embedding kernel would build it.
+    let built = Command::new(env!("CARGO"))
+        .current_dir(&root)
+        .env("CARGO_PROFILE_RELEASE_LTO", "fat")
+        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1")
+        .args([
+            "build",
+            "--release",
+            "--package",
+            "foliant-bench",
+            "--bin",
+            "slab",
+        ])
+        .arg("--target-dir")
+        .arg(&target)
+        .status()
+        .context("cargo")?;
+    if !built.success() {
+        return Ok(ExitCode::FAILURE);
+    }
+    let program = target.join("release/slab");
+    let mut bench = Command::new(&program);
+    if gate {
+        bench.arg("--gate");
+    }
+    let status = bench
+        .status()
+        .with_context(|| format!("cannot run {}", program.display()))?;
+    Ok(if status.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
