@@ -29,6 +29,15 @@ impl State {
     const ALL: [Self; 4] = [Self::Unborn, Self::Running, Self::Inside, Self::Dead];
 }
 
+/// What a lane's last order says of staleness; see `SpaceState::flush`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Mark {
+    /// What it removes.
+    Sent,
+    /// What it removes for good.
+    Proof,
+}
+
 /// What a thread that comes in brings for a worker that waits for it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Errand {
@@ -66,6 +75,8 @@ pub(crate) struct Lane {
     state: AtomicU32,
     /// Number of the latest staleness whose removal was in its last order.
     pub(crate) sent: AtomicU64,
+    /// Number of the latest staleness whose removal by its last order is final.
+    pub(crate) proof: AtomicU64,
     /// Address in the guest of the frame that its last order returned to.
     pub(crate) frame: AtomicU64,
     /// The kernel wants it in.
@@ -93,6 +104,7 @@ impl Lane {
             process: AtomicI32::new(0),
             state: AtomicU32::new(State::Unborn as u32),
             sent: AtomicU64::new(0),
+            proof: AtomicU64::new(0),
             frame: AtomicU64::new(0),
             kicked: AtomicBool::new(false),
             waiting: AtomicU32::new(0),
@@ -157,13 +169,12 @@ impl Lane {
         State::ALL[old as usize & 3]
     }
 
-    /// Waits until it is not in guest code with orders older than `number`.
-    /// False if it took longer than `limit`.
-    pub(crate) fn await_leaving(&self, number: u64, limit: Duration) -> bool {
+    /// Waits until it is not in guest code with `mark` below `number`. False if
+    /// it took longer than `limit`.
+    pub(crate) fn await_leaving(&self, mark: Mark, number: u64, limit: Duration) -> bool {
         self.waiting.fetch_add(1, Ordering::SeqCst);
         let guard = self.lock_errand();
-        let stale =
-            |_: &mut Errand| self.state() == State::Running && self.sent.load(Ordering::SeqCst) < number;
+        let stale = |_: &mut Errand| self.runs_below(mark, number);
         let (guard, timeout) = self
             .changed
             .wait_timeout_while(guard, limit, stale)
@@ -171,6 +182,15 @@ impl Lane {
         drop(guard);
         self.waiting.fetch_sub(1, Ordering::SeqCst);
         !timeout.timed_out()
+    }
+
+    /// Whether it is in guest code with `mark` below `number`.
+    pub(crate) fn runs_below(&self, mark: Mark, number: u64) -> bool {
+        let mark = match mark {
+            Mark::Sent => &self.sent,
+            Mark::Proof => &self.proof,
+        };
+        self.state() == State::Running && mark.load(Ordering::SeqCst) < number
     }
 
     /// Waits for its first call, by which it has read what made it, or its end.

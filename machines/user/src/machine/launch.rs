@@ -219,6 +219,7 @@ impl User {
             old.leave(&cpu.lane);
         }
         cpu.lane.sent.store(0, Ordering::SeqCst);
+        cpu.lane.proof.store(0, Ordering::SeqCst);
         {
             let mut inner = context.lock();
             context.note(&mut inner, Stale::All);

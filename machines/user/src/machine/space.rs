@@ -8,7 +8,7 @@ use foliant_platform::{Flush, FlushKind};
 use foliant_units::{PhysAddr, Vpn, VpnRange};
 
 use super::User;
-use super::lane::{Lane, State};
+use super::lane::{Lane, Mark, State};
 use super::tlb::{Stale, Tlb};
 use crate::host::{KICK, kill, tgkill};
 
@@ -72,10 +72,19 @@ impl SpaceState {
         self.removed.load(Ordering::SeqCst)
     }
 
-    /// A thread came in: what its last order removed is removed.
+    /// A thread came in: what its last order removed for good is removed.
     pub(crate) fn came_in(&self, lane: &Lane) {
         self.removed
-            .fetch_max(lane.sent.load(Ordering::SeqCst), Ordering::SeqCst);
+            .fetch_max(lane.proof.load(Ordering::SeqCst), Ordering::SeqCst);
+    }
+
+    /// The latest staleness that an order removes for good if it is sent now:
+    /// every fill that was ordered before it was noted has been done, so
+    /// nothing can come back after it is taken away.
+    pub(crate) fn settled(&self, inner: &Inner) -> u64 {
+        let running = inner.lanes.iter().filter(|lane| lane.state() == State::Running);
+        let sent = running.map(|lane| lane.sent.load(Ordering::SeqCst));
+        sent.min().unwrap_or(u64::MAX).min(inner.tlb.latest())
     }
 
     /// Notes staleness under the lock. Returns its number.
@@ -86,6 +95,12 @@ impl SpaceState {
     }
 
     /// Makes the host forget ranges; returns when no guest code can use them.
+    ///
+    /// Host threads do their orders in no order among each other. So a thread
+    /// that removes something proves nothing while another may still be about
+    /// to fill it, by an older order: the mapping would be back. First
+    /// everybody with an older order comes in, by which their fills are done;
+    /// then everybody who removed before that comes in, and removes again.
     pub(crate) fn flush(&self, machine: &User, what: Flush<'_>) {
         let mut inner = self.lock();
         let before = inner.tlb.latest();
@@ -106,7 +121,19 @@ impl SpaceState {
             .cloned()
             .collect();
         drop(inner);
-        shoot_down(machine, &running, number);
+        if running.is_empty() {
+            return;
+        }
+        shoot_down(machine, &running, Mark::Sent, number);
+        let unproven: Vec<_> = {
+            let inner = self.lock();
+            let running = inner.lanes.iter();
+            running
+                .filter(|lane| self.removed() < number && lane.runs_below(Mark::Proof, number))
+                .cloned()
+                .collect()
+        };
+        shoot_down(machine, &unproven, Mark::Proof, number);
     }
 
     fn forget(&self, machine: &User, inner: &mut Inner, range: VpnRange, kind: FlushKind) -> Option<u64> {
@@ -185,8 +212,8 @@ fn hull(so_far: Option<VpnRange>, more: VpnRange) -> VpnRange {
     })
 }
 
-/// Brings threads in and waits until none runs with orders older than `number`.
-fn shoot_down(machine: &User, lanes: &[Arc<Lane>], number: u64) {
+/// Brings threads in and waits until none runs with a mark below `number`.
+fn shoot_down(machine: &User, lanes: &[Arc<Lane>], mark: Mark, number: u64) {
     for lane in lanes {
         kick(lane);
     }
@@ -201,9 +228,9 @@ fn shoot_down(machine: &User, lanes: &[Arc<Lane>], number: u64) {
     let deadline = Instant::now() + PATIENCE;
     for lane in lanes {
         let left = deadline.saturating_duration_since(Instant::now());
-        if !lane.await_leaving(number, left) {
+        if !lane.await_leaving(mark, number, left) {
             kill(lane.process.load(Ordering::SeqCst));
-            lane.await_leaving(number, PATIENCE);
+            lane.await_leaving(mark, number, PATIENCE);
         }
     }
 }

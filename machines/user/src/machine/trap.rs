@@ -282,7 +282,9 @@ impl User {
             return true;
         };
         self.pool().expect();
-        cpu.lane.sent.store(space.removed(), Ordering::SeqCst);
+        let removed = space.removed();
+        cpu.lane.proof.store(removed, Ordering::SeqCst);
+        cpu.lane.sent.store(removed, Ordering::SeqCst);
         if !cpu.lane.depart() {
             self.pool().came();
             self.abandon(&cpu.lane);
@@ -319,6 +321,7 @@ impl User {
             {
                 ops.push(run.op());
             }
+            lane.proof.store(space.settled(&inner), Ordering::SeqCst);
             lane.sent.store(latest, Ordering::SeqCst);
             lane.frame.store(frame, Ordering::SeqCst);
             self.pool().expect();
