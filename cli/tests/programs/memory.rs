@@ -1,6 +1,6 @@
 //! Minor faults, peak RssAnon and peak VmPTE equal those of the running kernel.
 //!
-//! docs/counts.md says what the kernel does more, and why.
+//! docs/counts.md says how they are measured.
 
 use std::io::Read;
 use std::path::Path;
@@ -16,24 +16,16 @@ struct Used {
     pte: u64,
 }
 
-/// Whether a native program has its vDSO.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Vdso {
-    Mapped,
-    Unmapped,
-}
-
 /// The same, and small, wherever the test runs: it lies on the stack.
 const ENVIRONMENT: [(&str, &str); 2] = [("LC_ALL", "C"), ("PATH", "/usr/local/bin:/usr/bin:/bin")];
 
-fn natively(measure: &Path, words: &[&str], vdso: Vdso) -> Used {
+fn natively(measure: &Path, words: &[&str]) -> Used {
     let file = temporary().join(format!("native-{}", std::process::id()));
-    let mut command = Command::new(measure);
-    command.arg(&file).args(words).env_clear().envs(ENVIRONMENT);
-    if vdso == Vdso::Unmapped {
-        command.env("NOVDSO", "1");
-    }
-    let status = command
+    let status = Command::new(measure)
+        .arg(&file)
+        .args(words)
+        .env_clear()
+        .envs(ENVIRONMENT)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .status()
@@ -103,13 +95,8 @@ fn warm(process: &serde_json::Value) {
     }
 }
 
-/// A program that has its vDSO differs by so many faults at most: other
-/// addresses of its libraries, and the vDSO's own.
-fn allowance(faults: u64) -> u64 {
-    4 + faults / 64
-}
-
-/// Equal without a vDSO, and near with one.
+/// Runs a program both ways; natively a few times, since another program on
+/// the host can cost it a fault.
 fn compare(measure: &Path, words: &[&str]) {
     if !installed(words[0]) {
         return;
@@ -117,24 +104,13 @@ fn compare(measure: &Path, words: &[&str]) {
     let (ours, process) = on_foliant(words);
     warm(&process);
     let mut native = Vec::new();
-    for _ in 0..4 {
-        let used = natively(measure, words, Vdso::Unmapped);
-        native.push(used);
-        if used == ours {
-            break;
-        }
+    while native.len() < 4 && !native.contains(&ours) {
+        native.push(natively(measure, words));
     }
-    let usual = natively(measure, words, Vdso::Mapped);
-    println!("{words:?}: natively {usual:?}, without a vDSO {native:?}, on Foliant {ours:?}");
+    println!("{words:?}: natively {native:?}, on Foliant {ours:?}");
     assert!(
         native.contains(&ours),
-        "{words:?}: without a vDSO natively {native:?}, on Foliant {ours:?}"
-    );
-    assert!(
-        usual.minor.abs_diff(ours.minor) <= allowance(ours.minor)
-            && usual.anon == ours.anon
-            && (ours.pte..=ours.pte + 4).contains(&usual.pte),
-        "{words:?}: natively {usual:?}, on Foliant {ours:?}"
+        "{words:?}: natively {native:?}, on Foliant {ours:?}"
     );
 }
 

@@ -15,6 +15,11 @@ fn eight_threads_contend_on_mutexes_and_mmap() {
 }
 
 #[test]
+fn the_vdso_lies_where_linux_puts_it_and_tells_the_time() {
+    run("vdso", &[]);
+}
+
+#[test]
 fn a_segv_handler_continues() {
     run("segv", &[]);
 }

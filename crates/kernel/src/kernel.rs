@@ -18,6 +18,7 @@ use crate::pid::Tree;
 use crate::shm::Segments;
 use crate::syscall::Counts;
 use crate::timer::{Expire, TimerId, TimerQueue};
+use crate::vdso::Vdso;
 
 /// The programs of one machine and what they share.
 pub struct Kernel<M: UserMachine> {
@@ -31,6 +32,7 @@ pub struct Kernel<M: UserMachine> {
     files: MachineFiles<M>,
     segments: Segments<M>,
     booted: Nanos,
+    vdso: Option<Vdso<M>>,
     observer: Option<Arc<dyn Observer<M>>>,
     seeds: AtomicU64,
 }
@@ -46,6 +48,8 @@ pub struct Settings {
     pub seed: u64,
     /// What programs are told of the processor.
     pub hardware: Hardware,
+    /// Whether programs find a vDSO.
+    pub vdso: bool,
     /// How many tasks may live at once.
     pub max_tasks: u64,
 }
@@ -102,11 +106,14 @@ impl<M: UserMachine> Kernel<M> {
         observer: Option<Arc<dyn Observer<M>>>,
     ) -> Arc<Self> {
         let booted = machine.now();
+        // A machine without three frames to spare does without, too.
+        let vdso = settings.vdso.then(|| Vdso::new(&memory).ok()).flatten();
         Arc::new(Self {
             machine,
             memory,
             settings,
             booted,
+            vdso,
             observer,
             seeds: AtomicU64::new(0),
             futexes: Futexes::new(),
@@ -141,6 +148,20 @@ impl<M: UserMachine> Kernel<M> {
     /// Locks the tasks and their relations.
     pub fn tree(&self) -> MutexGuard<'_, Tree<M>> {
         self.tree.lock()
+    }
+
+    /// The vDSO that programs find, if any.
+    pub(crate) fn vdso(&self) -> Option<&Vdso<M>> {
+        self.vdso.as_ref()
+    }
+
+    /// Tells programs the time anew. To be called when one had to ask.
+    pub(crate) fn refresh_vdso(&self) {
+        if let Some(vdso) = &self.vdso
+            && let Some(sample) = self.machine.clock_sample()
+        {
+            vdso.refresh(sample);
+        }
     }
 
     /// Who watches.

@@ -55,6 +55,7 @@ pub mod timer;
 pub mod timerfd;
 pub mod tmpfs;
 mod user;
+mod vdso;
 mod wait;
 
 pub use creds::{Capabilities, Capability, Credentials, Ids};
@@ -68,4 +69,5 @@ pub use process::Process;
 pub use sched::Sched;
 pub use space::Space;
 pub use task::Task;
+pub use vdso::ClockSample;
 pub use wait::{Ended, Usage, WaitStatus};

@@ -11,6 +11,7 @@ use foliant_units::{Errno, VirtAddr};
 use crate::park::Sleeper;
 use crate::pid::Pid;
 use crate::task::Task;
+use crate::vdso::ClockSample;
 
 /// A machine whose CPUs run user code and come back with traps.
 pub trait UserMachine: Mmu {
@@ -62,6 +63,12 @@ pub trait UserMachine: Mmu {
 
     /// Nanoseconds since 1970, UTC.
     fn realtime(&self) -> Nanos;
+
+    /// The clocks together with the counter that user code reads with RDTSC;
+    /// `None` where that is not one counter of constant rate.
+    fn clock_sample(&self) -> Option<ClockSample> {
+        None
+    }
 
     /// CPU time that a task has used.
     fn cpu_times(&self, thread: &Self::Thread) -> CpuTimes;

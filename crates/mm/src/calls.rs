@@ -12,6 +12,7 @@ use crate::book::{Limits, Usage};
 use crate::flags::VmFlags;
 use crate::layout::{Layout, TASK_END};
 use crate::map::Change;
+use crate::ops::place::Wanted;
 use crate::ops::{Advised, MapRequest, MoveRequest};
 use crate::pages::{Populate, Work};
 use crate::space::Space;
@@ -44,6 +45,17 @@ impl<P: Mmu> Space<P> {
         source: Source<P>,
     ) -> Result<Arc<Vma<P>>, Errno> {
         self.changed(|change| change.install(range, flags, pgoff, source))
+    }
+
+    /// Where `len` bytes would go that nobody asked to have anywhere.
+    ///
+    /// # Errors
+    /// `NOMEM` if there is no room.
+    ///
+    /// # Linux source concept
+    /// `get_unmapped_area()`, as the kernel itself calls it.
+    pub fn unmapped_area(&self, len: u64) -> Result<VirtAddr, Errno> {
+        self.changed(|change| change.find_room(Wanted::anywhere(len)))
     }
 
     /// `munmap(2)`.

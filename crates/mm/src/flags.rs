@@ -46,7 +46,8 @@ bitflags! {
         const RAND_READ = 1 << 16;
         /// Not inherited by a fork.
         const DONTCOPY = 1 << 17;
-        /// Cannot grow by `mremap`, cannot merge.
+        /// Cannot grow by `mremap`, cannot merge. Only what the kernel provides
+        /// has it here (Linux's special mappings), which cannot be split either.
         const DONTEXPAND = 1 << 18;
         /// With [`LOCKED`](Self::LOCKED): pages are locked when they are touched.
         const LOCKONFAULT = 1 << 19;

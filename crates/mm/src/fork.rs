@@ -26,7 +26,8 @@ type Pair<P> = (Arc<Vma<P>>, Arc<Vma<P>>);
 impl<P: Mmu> Space<P> {
     /// A space with the same mappings, for a new process. Private frames are
     /// shared and write-protected on both sides; tables are copied only for
-    /// mappings that have private frames, since the rest can be faulted in.
+    /// mappings that have private frames or frames that are not counted, since
+    /// the rest can be faulted in.
     ///
     /// # Errors
     /// `NOMEM`, and what the machine says of one space more. Nothing remains
@@ -88,7 +89,8 @@ impl<P: Mmu> Space<P> {
             });
             // Guard markers are no pages of a family, but the child has them too.
             let guarded = copy.flags & (VmFlags::MAYBE_GUARD | VmFlags::WIPEONFORK) == VmFlags::MAYBE_GUARD;
-            if copy.family().is_none() && !guarded {
+            let needs_copy = copy.family().is_some() || guarded || copy.flags.contains(VmFlags::PFNMAP);
+            if !needs_copy {
                 continue;
             }
             self.share(child, parent, &mut gather)?;

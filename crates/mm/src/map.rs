@@ -253,21 +253,27 @@ impl<B: Backing, W: PageWork<B>> Change<'_, B, W> {
     /// Cuts `vma` in two at `at`, which lies inside.
     ///
     /// # Errors
-    /// `NOMEM` at the limit of VMAs.
+    /// `NOMEM` at the limit of VMAs, `INVAL` for a special mapping.
     pub(crate) fn split(&mut self, vma: &Arc<Vma<B>>, at: Vpn) -> Result<Halves<B>, Errno> {
         if self.tree.len() >= self.book.limits.vmas {
             return Err(Errno::NOMEM);
         }
-        Ok(self.split_unchecked(vma, at))
+        self.split_unlimited(vma, at)
     }
 
     /// [`split`](Self::split) without the limit, for a part that goes away at once.
-    pub(crate) fn split_unchecked(&mut self, vma: &Arc<Vma<B>>, at: Vpn) -> Halves<B> {
+    ///
+    /// # Linux source concept
+    /// `__split_vma()`, `special_mapping_split()`.
+    fn split_unlimited(&mut self, vma: &Arc<Vma<B>>, at: Vpn) -> Result<Halves<B>, Errno> {
+        if vma.flags.contains(VmFlags::DONTEXPAND) {
+            return Err(Errno::INVAL);
+        }
         self.freeze(vma);
         let left = vma.clipped(VpnRange::new(vma.range.start, at));
         let right = vma.clipped(VpnRange::new(at, vma.range.end));
         self.take_out(vma);
-        (self.put_in(left), self.put_in(right))
+        Ok((self.put_in(left), self.put_in(right)))
     }
 
     /// Replaces a VMA by another of the same pages.
@@ -279,8 +285,8 @@ impl<B: Backing, W: PageWork<B>> Change<'_, B, W> {
     /// Takes out everything in `range`, pages and tables included.
     ///
     /// # Errors
-    /// `PERM` over a sealed VMA, `NOMEM` where a split would make too many
-    /// VMAs. Nothing is unmapped then, but a split may stay.
+    /// `PERM` over a sealed VMA, `INVAL` for part of a special mapping, `NOMEM`
+    /// where a split would make too many VMAs. Nothing is unmapped then, but a split may stay.
     ///
     /// # Linux source concept
     /// `vms_gather_munmap_vmas()`, `vms_complete_munmap_vmas()`.
@@ -320,7 +326,7 @@ impl<B: Backing, W: PageWork<B>> Change<'_, B, W> {
             if first.flags.contains(VmFlags::SEALED) {
                 return Err(Errno::PERM);
             }
-            self.split_unchecked(&first, range.start);
+            self.split_unlimited(&first, range.start)?;
         }
         let inside: Vec<_> = self.tree.overlapping(range).cloned().collect();
         for vma in inside {
@@ -328,7 +334,7 @@ impl<B: Backing, W: PageWork<B>> Change<'_, B, W> {
                 return Err(Errno::PERM);
             }
             if vma.range.end > range.end {
-                self.split_unchecked(&vma, range.end);
+                self.split_unlimited(&vma, range.end)?;
             }
         }
         Ok(())

@@ -102,6 +102,8 @@ pub const PT_NOTE: u32 = 4;
 pub const PT_PHDR: u32 = 6;
 /// Thread-local storage.
 pub const PT_TLS: u32 = 7;
+/// Where `.eh_frame_hdr` is.
+pub const PT_GNU_EH_FRAME: u32 = 0x6474_e550;
 /// Whether the stack is executable.
 pub const PT_GNU_STACK: u32 = 0x6474_e551;
 /// Read-only after relocation.

@@ -2,13 +2,11 @@
  * without address-space randomisation and huge pages, and writes to FILE
  *   minor N anon N pte N last N
  * minor faults from execve on, peak RssAnon, peak VmPTE and the last VmPTE
- * (KiB). With NOVDSO=1 in the environment, which the program then does not
- * see, it has no vDSO, as on Foliant.
+ * (KiB).
  *
  * Memory is given back only by system calls, so looking before and after each
  * of them, and at the end, sees every peak. */
 #define _GNU_SOURCE
-#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -19,7 +17,6 @@
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
-#include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -64,61 +61,6 @@ static void look(pid_t pid)
 	minor = faults(pid) - before;
 }
 
-/* Renames AT_SYSINFO_EHDR on a new program's stack. */
-static void hide_vdso(pid_t pid)
-{
-	struct user_regs_struct regs;
-	ptrace(PTRACE_GETREGS, pid, 0, &regs);
-	unsigned long at = regs.rsp + 8;
-	for (int lists = 0; lists < 2; at += 8)
-		lists += ptrace(PTRACE_PEEKDATA, pid, at, 0) == 0;
-	for (long key; (key = ptrace(PTRACE_PEEKDATA, pid, at, 0)) != AT_NULL; at += 16)
-		if (key == AT_SYSINFO_EHDR)
-			ptrace(PTRACE_POKEDATA, pid, at, AT_IGNORE);
-}
-
-/* Lets a new program unmap its vDSO, with an instruction of the vDSO itself, so
- * that its mappings lie where they lie on Foliant. What that costs is left out. */
-static void unmap_vdso(pid_t pid)
-{
-	unsigned long first = 0, last = 0, code = 0, start, end;
-	char path[64], line[512];
-	snprintf(path, sizeof path, "/proc/%d/maps", pid);
-	FILE *maps = fopen(path, "r");
-	while (maps && fgets(line, sizeof line, maps)) {
-		int vdso = strstr(line, "[vdso]") != NULL;
-		if ((!vdso && !strstr(line, "[vvar")) || sscanf(line, "%lx-%lx", &start, &end) != 2)
-			continue;
-		first = first ? first : start;
-		last = end;
-		code = vdso ? start : code;
-	}
-	if (maps)
-		fclose(maps);
-	unsigned long at = code;
-	while (at + 8 < last && (ptrace(PTRACE_PEEKTEXT, pid, at, 0) & 0xffff) != 0x050f)
-		at++;
-	if (!code || at + 8 >= last)
-		return;
-	long taken = faults(pid);
-	struct user_regs_struct saved, regs;
-	ptrace(PTRACE_GETREGS, pid, 0, &saved);
-	regs = saved;
-	regs.rip = at;
-	regs.rax = SYS_munmap;
-	regs.orig_rax = -1;
-	regs.rdi = first;
-	regs.rsi = last - first;
-	ptrace(PTRACE_SETREGS, pid, 0, &regs);
-	for (int stop = 0; stop < 2; stop++) {
-		ptrace(PTRACE_SYSCALL, pid, 0, 0);
-		waitpid(pid, NULL, 0);
-	}
-	saved.orig_rax = -1;
-	ptrace(PTRACE_SETREGS, pid, 0, &saved);
-	before += faults(pid) - taken;
-}
-
 static void become(char **words)
 {
 	personality(ADDR_NO_RANDOMIZE);
@@ -133,8 +75,6 @@ int main(int argc, char **argv)
 {
 	if (argc < 3)
 		return 2;
-	int hide = getenv("NOVDSO") != NULL;
-	unsetenv("NOVDSO");
 	pid_t child = fork();
 	if (child == 0)
 		become(argv + 2);
@@ -150,11 +90,6 @@ int main(int argc, char **argv)
 		signal = 0;
 		if (event == (SIGTRAP | PTRACE_EVENT_EXEC << 8)) {
 			running = 1;
-		} else if (running == 1 && hide && event == (SIGTRAP | 0x80)) {
-			/* The return of the first execve. */
-			hide_vdso(child);
-			unmap_vdso(child);
-			running = 2;
 		} else if (event == (SIGTRAP | 0x80) || event == (SIGTRAP | PTRACE_EVENT_EXIT << 8)) {
 			/* The last stop before the program runs is at the entry of execve. */
 			if (running)

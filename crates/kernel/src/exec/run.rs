@@ -171,8 +171,10 @@ fn build<M: UserMachine>(
     let (base, start) =
         load_interpreter(&space, &elf, loaded, interpreter.as_ref()).map_err(Failure::Kill)?;
     set_heap(&space, &elf, interpreter.is_some(), loaded);
+    let vdso = kernel.vdso().map(|vdso| vdso.map(&space)).transpose();
+    let vdso = vdso.map_err(Failure::Kill)?;
 
-    let entries = vector(kernel, &task.creds(), &elf, loaded, base);
+    let entries = vector(kernel, &task.creds(), &elf, loaded, Places { base, vdso });
     let mut random = [0; 16];
     kernel.machine().random(&mut random);
     let facts = Facts {
@@ -304,13 +306,21 @@ fn set_heap<M: UserMachine>(space: &Space<M>, elf: &Elf, has_interpreter: bool, 
     });
 }
 
+/// Where things lie that a program did not bring along.
+#[derive(Clone, Copy)]
+struct Places {
+    /// The interpreter.
+    base: u64,
+    vdso: Option<VirtAddr>,
+}
+
 /// The auxiliary vector, in Linux's order.
 fn vector<M: UserMachine>(
     kernel: &Kernel<M>,
     creds: &Credentials,
     elf: &Elf,
     loaded: Loaded,
-    base: u64,
+    places: Places,
 ) -> Vec<AuxEntry> {
     let hardware = kernel.settings().hardware;
     let headers = match elf.headers_at() {
@@ -325,7 +335,7 @@ fn vector<M: UserMachine>(
         (AT_PHDR, headers),
         (AT_PHENT, 56),
         (AT_PHNUM, u64::from(elf.header.phnum)),
-        (AT_BASE, base),
+        (AT_BASE, places.base),
         (AT_FLAGS, 0),
         (AT_ENTRY, loaded.bias.wrapping_add(elf.header.entry)),
         (AT_UID, u64::from(creds.uid.real)),
@@ -338,8 +348,9 @@ fn vector<M: UserMachine>(
         (AT_EXECFN, 0),
         (AT_PLATFORM, 0),
     ];
-    entries
-        .into_iter()
+    let vdso = places.vdso.map(|at| (AT_SYSINFO_EHDR, at.raw()));
+    vdso.into_iter()
+        .chain(entries)
         .map(|(key, value)| AuxEntry { key, value })
         .collect()
 }

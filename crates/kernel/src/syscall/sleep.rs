@@ -66,6 +66,7 @@ fn cpu_clock<M: UserMachine>(ctx: &Ctx<'_, M>, raw: i32) -> Result<Nanos, Errno>
 /// `clock_gettime(clock, time)`
 fn clock_gettime<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
     let now = read_clock(ctx, ctx.int(0))?;
+    ctx.kernel.refresh_vdso();
     ctx.write(ctx.args[1], &Timespec::from_nanos(now.0))?;
     Ok(0)
 }
@@ -94,6 +95,7 @@ fn clock_settime<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
 /// `gettimeofday(time, zone)`
 fn gettimeofday<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
     let now = ctx.kernel.machine().realtime();
+    ctx.kernel.refresh_vdso();
     ctx.write_opt(ctx.args[0], &Timeval::from_nanos(now.0))?;
     ctx.write_opt(ctx.args[1], &Timezone::default())?;
     Ok(0)
@@ -102,6 +104,7 @@ fn gettimeofday<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
 /// `time(where)`
 fn time<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
     let seconds = ctx.kernel.machine().realtime().0 / 1_000_000_000;
+    ctx.kernel.refresh_vdso();
     ctx.write_opt(ctx.args[0], &seconds)?;
     Ok(seconds)
 }

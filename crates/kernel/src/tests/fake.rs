@@ -500,6 +500,7 @@ fn machine() -> (Fake, Arc<Kernel<Fake>>) {
         randomize: false,
         seed: 0,
         hardware,
+        vdso: true,
         max_tasks: 100,
     };
     let kernel = Kernel::new(machine.clone(), env, settings);

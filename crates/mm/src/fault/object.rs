@@ -9,6 +9,7 @@ use super::anonymous;
 use super::outcome::{FaultError, Outcome, Weight};
 use super::page::{AROUND, Around, Page};
 use crate::Object;
+use crate::flags::VmFlags;
 use crate::object::{FillError, Pages};
 
 impl From<FillError> for FaultError {
@@ -31,6 +32,13 @@ type Done = (Outcome, Weight);
 pub(super) fn map<P: Mmu>(page: &Page<'_, P>) -> Result<Done, FaultError> {
     let object = object(page)?;
     let layout = object.layout();
+    if page.vma.flags.contains(VmFlags::PFNMAP) {
+        let (frame, weight) = object.frame(page.index())?;
+        return Ok((
+            page.publish_special(&frame)?.or_spurious(Outcome::FileRead),
+            weight,
+        ));
+    }
     // Brings the page in, and its neighbours if the file below is at hand.
     let found = object.frame(page.index());
 
@@ -125,6 +133,10 @@ fn object<'f, P: Mmu>(page: &Page<'f, P>) -> Result<&'f Arc<Object<P>>, FaultErr
 /// # Linux source concept
 /// `do_fault_around()`.
 fn window<P: Mmu>(page: &Page<'_, P>) -> VpnRange {
+    if page.vma.flags.contains(VmFlags::DONTEXPAND) {
+        // Special mappings have no `map_pages()`.
+        return VpnRange::new(page.vpn, page.vpn + 1);
+    }
     let most = AROUND as u64;
     let start = page.vpn.align_down(most).max(page.vma.range.start);
     let table_end = Vpn::new((page.vpn.raw() | 511) + 1);

@@ -105,6 +105,19 @@ impl<'f, P: Mmu> Page<'f, P> {
         Ok(Published::Done)
     }
 
+    /// Maps a frame that is not counted and outlives every mapping.
+    ///
+    /// # Linux source concept
+    /// `vmf_insert_pfn()`.
+    pub(crate) fn publish_special(&self, frame: &Frame<'_, P>) -> Result<Published, AllocError> {
+        let entry = slot::fresh(self.vma, frame.pfn()).with(PteFlags::SPECIAL);
+        let Some(mut leaf) = self.lock()? else {
+            return Ok(Published::Raced);
+        };
+        leaf.set(self.vpn, entry);
+        Ok(Published::Done)
+    }
+
     /// Maps a private frame that nobody else has seen yet. `index` is the page
     /// of the VMA's family that it holds. With `layout`, only if the object
     /// still has what was copied.

@@ -90,6 +90,8 @@ impl<P: Mmu> Object<P> {
                 self.offer(page, frame, version);
                 Ok(self.lookup(page).map(|frame| (frame, Weight::Minor)))
             }
+            // Filled before it was mapped, and kept since.
+            Kind::Special => Err(FillError::BeyondEnd),
             Kind::File(file) => {
                 self.read_chunk(&**file, page, version)?;
                 let weight = match file.latency() {

@@ -56,7 +56,7 @@ impl<P: Mmu> Object<P> {
     fn read_piece(&self, piece: &Piece, into: &mut [u8]) -> Result<(), Errno> {
         let frame = match &self.kind {
             // A hole of shared memory reads as zeroes and stays a hole.
-            Kind::Shmem(_) => self.lookup(piece.page),
+            Kind::Shmem(_) | Kind::Special => self.lookup(piece.page),
             Kind::File(_) => match self.frame(piece.page) {
                 Ok((frame, _)) => Some(frame),
                 // Truncated under our hands.
@@ -104,7 +104,7 @@ impl<P: Mmu> Object<P> {
             self.zero_tail(old_size);
         }
         let count = match &self.kind {
-            Kind::Shmem(_) => self.write_frames(offset, from)?,
+            Kind::Shmem(_) | Kind::Special => self.write_frames(offset, from)?,
             Kind::File(file) => self.write_through(&**file, offset, from)?,
         };
         self.size.fetch_max(offset + count as u64, Ordering::AcqRel);
@@ -130,7 +130,9 @@ impl<P: Mmu> Object<P> {
             object.allocate_page(piece.page)?;
             let frame = object.lookup(piece.page).ok_or(Errno::AGAIN)?;
             object.phys().content(frame.pfn()).write(piece.offset, bytes);
-            object.phys().record(frame.pfn()).set(FrameFlags::DIRTY);
+            if object.is_shmem() {
+                object.phys().record(frame.pfn()).set(FrameFlags::DIRTY);
+            }
             done += bytes.len();
             Ok(())
         });

@@ -5,7 +5,7 @@ use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::fmt;
 
-use foliant_phys::{Frame, FrameFlags, Owner, Phys};
+use foliant_phys::{Content, Frame, FrameFlags, Owner, Phys};
 use foliant_platform::Mmu;
 use foliant_platform::sync::atomic::{AtomicU64, Ordering};
 use foliant_platform::sync::{Mutex, SpinLock};
@@ -39,6 +39,8 @@ impl ObjectId {
 pub(super) enum Kind {
     File(Arc<dyn FileBacking>),
     Shmem(Shmem),
+    /// Frames that the kernel itself provides, all there from the start.
+    Special,
 }
 
 /// A file in memory, or memory that is a file: what mappings, reads and
@@ -87,6 +89,13 @@ impl<P: Mmu> Object<P> {
         Self::new(env, Kind::Shmem(Shmem::default()), size)
     }
 
+    /// `pages` pages that the kernel provides to programs (Linux's special
+    /// mappings). They are to be filled by [`write`](Self::write) before anybody
+    /// maps them, and stay for as long as the object does.
+    pub fn special(env: &Arc<Env<P>>, pages: u64) -> Arc<Self> {
+        Self::new(env, Kind::Special, pages * PAGE_SIZE as u64)
+    }
+
     fn new(env: &Arc<Env<P>>, kind: Kind, size: u64) -> Arc<Self> {
         Arc::new(Self {
             env: env.clone(),
@@ -133,7 +142,7 @@ impl<P: Mmu> Object<P> {
     pub(crate) fn is_at_hand(&self) -> bool {
         match &self.kind {
             Kind::File(file) => file.latency() == Latency::Memory,
-            Kind::Shmem(_) => false,
+            Kind::Shmem(_) | Kind::Special => false,
         }
     }
 
@@ -145,7 +154,7 @@ impl<P: Mmu> Object<P> {
     /// How its frames count in a space.
     pub const fn resident(&self) -> Resident {
         match self.kind {
-            Kind::File(_) => Resident::File,
+            Kind::File(_) | Kind::Special => Resident::File,
             Kind::Shmem(_) => Resident::Shmem,
         }
     }
@@ -161,7 +170,7 @@ impl<P: Mmu> Object<P> {
 
     pub(super) const fn owner(&self) -> Owner {
         match self.kind {
-            Kind::File(_) => Owner::PageCache,
+            Kind::File(_) | Kind::Special => Owner::PageCache,
             Kind::Shmem(_) => Owner::Shmem,
         }
     }
@@ -173,6 +182,14 @@ impl<P: Mmu> Object<P> {
     /// A reference to the frame of `page`, if it is in memory.
     pub(crate) fn lookup(&self, page: u64) -> Option<Frame<'_, P>> {
         self.cache.get(page, |pfn| self.phys().get(pfn))
+    }
+
+    /// Calls `work` with the bytes of `page`, if it is in memory: for what the
+    /// kernel changes while programs map it.
+    pub fn with_special(&self, page: u64, work: impl FnOnce(Content<'_>)) {
+        if let Some(frame) = self.lookup(page) {
+            work(self.phys().content(frame.pfn()));
+        }
     }
 
     /// References to the frames of `pages` that are in memory.
@@ -260,7 +277,11 @@ impl<P: Mmu> Drop for Object<P> {
 
 impl<P: Mmu> fmt::Debug for Object<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = if self.is_shmem() { "shmem" } else { "file" };
+        let kind = match self.kind {
+            Kind::File(_) => "file",
+            Kind::Shmem(_) => "shmem",
+            Kind::Special => "special",
+        };
         write!(
             f,
             "{kind} {} of {} bytes, {} frames",

@@ -108,7 +108,7 @@ impl<P: Mmu> Object<P> {
     pub fn seals(&self) -> Option<u32> {
         match &self.kind {
             Kind::Shmem(shmem) => Some(shmem.seals()),
-            Kind::File(_) => None,
+            Kind::File(_) | Kind::Special => None,
         }
     }
 
@@ -123,7 +123,7 @@ impl<P: Mmu> Object<P> {
                 shmem.add_seals(seals);
                 Ok(())
             }
-            Kind::File(_) => Err(Errno::INVAL),
+            Kind::File(_) | Kind::Special => Err(Errno::INVAL),
         }
     }
 

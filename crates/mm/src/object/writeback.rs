@@ -52,7 +52,7 @@ impl<P: Mmu> Object<P> {
         self.write_back(0..u64::MAX)?;
         match &self.kind {
             Kind::File(file) => file.sync(metadata),
-            Kind::Shmem(_) => Ok(()),
+            Kind::Shmem(_) | Kind::Special => Ok(()),
         }
     }
 
@@ -64,7 +64,7 @@ impl<P: Mmu> Object<P> {
         self.write_back(pages)?;
         match &self.kind {
             Kind::File(file) => file.sync(false),
-            Kind::Shmem(_) => Ok(()),
+            Kind::Shmem(_) | Kind::Special => Ok(()),
         }
     }
 

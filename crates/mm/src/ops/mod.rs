@@ -12,7 +12,7 @@ mod map;
 mod mapped;
 mod mremap;
 mod name;
-mod place;
+pub(crate) mod place;
 mod protect;
 mod remap_file;
 mod seal;

@@ -29,6 +29,21 @@ pub(crate) struct Wanted {
     pub(crate) alignment: Alignment,
 }
 
+impl Wanted {
+    /// Anywhere.
+    pub(crate) const fn anywhere(len: u64) -> Self {
+        Self {
+            at: VirtAddr::ZERO,
+            len,
+            offset: 0,
+            fixed: false,
+            low: false,
+            above_4g: false,
+            alignment: Alignment::Anonymous,
+        }
+    }
+}
+
 /// Who decides on alignment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Alignment {

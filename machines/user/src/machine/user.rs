@@ -38,6 +38,7 @@ pub(super) struct Machine {
     kernel: OnceLock<Weak<Kernel<User>>>,
     events: Events,
     bases: Mutex<Option<(u64, u64)>>,
+    counts_time: bool,
 }
 
 /// RAM: one file, mapped whole.
@@ -103,6 +104,7 @@ impl User {
             kernel: OnceLock::new(),
             events: Events::default(),
             bases: Mutex::new(None),
+            counts_time: clock::counter_is_time(),
         }));
         machine.serve("foliant-alarm", Alarm::serve)?;
         machine.serve("foliant-reaper", reaper::serve)?;
@@ -284,6 +286,10 @@ impl UserMachine for User {
 
     fn realtime(&self) -> Nanos {
         clock::realtime()
+    }
+
+    fn clock_sample(&self) -> Option<foliant_kernel::ClockSample> {
+        self.0.counts_time.then(clock::sample)
     }
 
     fn cpu_times(&self, thread: &UserThread) -> foliant_kernel::CpuTimes {

@@ -93,6 +93,7 @@ impl Session {
             randomize: options.randomize,
             seed: options.seed,
             hardware: identity::hardware(),
+            vdso: true,
             max_tasks: TASKS,
         };
         let kernel = Kernel::watched(machine.clone(), memory.clone(), settings, options.observer);
