@@ -7,7 +7,7 @@ use foliant_mm::{MapRequest, MoveRequest};
 use foliant_uapi::io::{Iovec, UIO_MAXIOV};
 use foliant_uapi::mman::{MapFlags, MlockAllFlags, MlockFlags, MremapFlags, MsyncFlags, Prot};
 use foliant_uapi::{Advice, Sysno};
-use foliant_units::{Errno, VirtAddr, VirtRange};
+use foliant_units::{Errno, PAGE_SIZE, VirtAddr, VirtRange};
 
 use super::{Answer, Ctx, Fail, Handler};
 use crate::machine::UserMachine;
@@ -64,7 +64,12 @@ fn mmap<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
 /// `munmap(address, length)`
 fn munmap<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
     let (space, start, len) = (ctx.space()?, ctx.addr(0), ctx.args[1]);
-    let pages = VirtRange::sized(start, len).map(VirtRange::pages);
+    // A length need not be a multiple of a page; an address that is not is refused below.
+    let pages = len
+        .checked_next_multiple_of(PAGE_SIZE as u64)
+        .filter(|_| start.is_aligned())
+        .and_then(|len| VirtRange::sized(start, len))
+        .map(VirtRange::pages);
     let segments = pages.map(|pages| segments_in(ctx.kernel, &space, Some(pages)));
     space.munmap(start, len)?;
     note_detached(ctx.kernel, ctx.task, &segments.unwrap_or_default());
