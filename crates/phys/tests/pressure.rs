@@ -127,6 +127,28 @@ fn the_killer_is_asked_for_small_orders_only() {
 }
 
 #[test]
+fn those_who_cannot_fail_use_the_reserve_and_then_the_killer() {
+    let options = BootOptions {
+        min_free: MinFree::Kib(400),
+        ..BootOptions::test()
+    };
+    let phys = testing::boot_with(1000, 1, options);
+    let hoard = Hoard::new(&phys, 0, 2);
+    let request = AllocRequest::kernel(Owner::Test).silent();
+    let ordinary = fill(&phys, request.effort(Effort::RetryMayFail));
+    let must = phys.alloc(request.effort(Effort::NoFail)).unwrap();
+    assert_eq!(hoard.kills.load(Ordering::Relaxed), 2, "the reserve was enough");
+    let reserve = fill(&phys, request.effort(Effort::Reserves));
+    assert!(phys.alloc(request.effort(Effort::NoFail)).is_err());
+    assert_eq!(hoard.kills.load(Ordering::Relaxed), 0, "everybody was killed");
+    drop(must);
+    empty(&phys, ordinary);
+    empty(&phys, reserve);
+    testing::assert_all_free(&phys);
+    phys.set_reclaimer(None);
+}
+
+#[test]
 fn each_effort_digs_to_its_own_depth() {
     let options = BootOptions {
         min_free: MinFree::Kib(400),

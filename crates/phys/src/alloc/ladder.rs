@@ -34,6 +34,14 @@ struct Look {
     everywhere: bool,
 }
 
+impl Look {
+    /// Every block, down to the last frame.
+    const EVERYTHING: Self = Self {
+        mark: Mark::None,
+        everywhere: true,
+    };
+}
+
 impl<P: Platform> Phys<P> {
     /// Allocates one folio; the caller gets the only reference.
     ///
@@ -104,7 +112,7 @@ impl<P: Platform> Phys<P> {
         let worth_it = request.order.raw() <= COSTLY
             || matches!(
                 request.effort,
-                Effort::MayReclaim | Effort::RetryMayFail | Effort::Reserves
+                Effort::MayReclaim | Effort::RetryMayFail | Effort::NoFail | Effort::Reserves
             );
         let thorough = Look {
             mark: Mark::Min,
@@ -114,11 +122,9 @@ impl<P: Platform> Phys<P> {
             return Ok(entry);
         }
         if request.effort == Effort::Reserves {
-            let everything = Look {
-                mark: Mark::None,
-                everywhere: true,
-            };
-            return self.attempt(request, everything).ok_or(AllocError::OutOfMemory);
+            return self
+                .attempt(request, Look::EVERYTHING)
+                .ok_or(AllocError::OutOfMemory);
         }
 
         // 2. What lies in rings: everybody's, for those who can wait for that.
@@ -145,7 +151,9 @@ impl<P: Platform> Phys<P> {
             return Err(AllocError::OutOfMemory);
         };
         self.count(Event::Stall, 1);
-        for _ in 0..MAX_ROUNDS {
+        let mut round = 0;
+        while round < MAX_ROUNDS || request.effort == Effort::NoFail {
+            round += 1;
             let progress = reclaimer.reclaim(request);
             self.drain_all();
             if let Some(entry) = self.attempt(request, thorough) {
@@ -155,6 +163,15 @@ impl<P: Platform> Phys<P> {
                 (_, Effort::NoRetry) => break,
                 (Progress::Some, _) => {}
                 (Progress::None, Effort::MayReclaim) if request.order.raw() <= COSTLY => {
+                    if reclaimer.out_of_memory(request) == OomVerdict::GiveUp {
+                        break;
+                    }
+                }
+                (Progress::None, Effort::NoFail) => {
+                    // What is kept back is better used up than the promise broken.
+                    if let Some(entry) = self.attempt(request, Look::EVERYTHING) {
+                        return Ok(entry);
+                    }
                     if reclaimer.out_of_memory(request) == OomVerdict::GiveUp {
                         break;
                     }

@@ -63,6 +63,9 @@ pub enum Effort {
     MayReclaim,
     /// Reclaim, but fail rather than have a program killed (`__GFP_RETRY_MAYFAIL`).
     RetryMayFail,
+    /// Reclaim, and have programs killed, until it works (`__GFP_NOFAIL`). Still
+    /// fails where nobody can reclaim, or gives up for good.
+    NoFail,
     /// Reclaim once, lightly (`__GFP_NORETRY`).
     NoRetry,
     /// Use all of the reserve: for those who free memory (`PF_MEMALLOC`).
@@ -72,7 +75,10 @@ pub enum Effort {
 impl Effort {
     /// Whether the caller may sleep.
     pub const fn may_sleep(self) -> bool {
-        matches!(self, Self::MayReclaim | Self::RetryMayFail | Self::NoRetry)
+        matches!(
+            self,
+            Self::MayReclaim | Self::RetryMayFail | Self::NoFail | Self::NoRetry
+        )
     }
 }
 

@@ -13,10 +13,20 @@ pub(crate) const RING_CLASSES: usize = 5;
 /// Which ring serves an order.
 #[inline]
 pub(crate) const fn ring_class(order: Order) -> Option<usize> {
-    const CLASSES: [u8; 11] = [0, 1, 2, 3, NONE, NONE, NONE, NONE, NONE, 4, NONE];
-    const NONE: u8 = RING_CLASSES as u8;
-    let class = CLASSES[order.index()] as usize;
-    if class < RING_CLASSES { Some(class) } else { None }
+    // Three bits for each order, so that no table is read.
+    const NONE: u64 = 0b111;
+    const CLASSES: u64 = 1 << 3
+        | 2 << 6
+        | 3 << 9
+        | NONE << 12
+        | NONE << 15
+        | NONE << 18
+        | NONE << 21
+        | NONE << 24
+        | 4 << 27
+        | NONE << 30;
+    let class = (CLASSES >> ((3 * order.raw() as u32) & 63)) & NONE;
+    if class != NONE { Some(class as usize) } else { None }
 }
 
 /// The order of a class; also that of a zone's ring by its number.

@@ -256,9 +256,11 @@ impl Blocks {
                 self.retag(&claim, zone, block, want.mobility);
                 self.take(&claim, block, want.order, 1, into);
             }
-            drop(claim);
             // Nobody can have freed any of its frames in between.
-            if !(whole && self.move_level(zone, block, Level::Whole, Level::Full)) {
+            let kind = self.tags[block].kind();
+            if whole && claim.end_at(Level::Whole, Level::Full) {
+                self.hints.shift(zone, block, map_of(kind, Level::Whole), None);
+            } else {
                 self.refresh(zone, block);
             }
         }

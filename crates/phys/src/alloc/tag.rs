@@ -89,6 +89,31 @@ pub(crate) struct Tag(AtomicU32);
 #[must_use = "the claim ends as soon as it is dropped"]
 pub(crate) struct Claim<'a>(&'a Tag);
 
+impl Claim<'_> {
+    /// Ends the claim and changes the level if it is `from`, in one step; tells
+    /// whether it was.
+    pub(crate) fn end_at(self, from: Level, to: Level) -> bool {
+        let tag = self.0;
+        core::mem::forget(self);
+        // Release: as in `drop`.
+        let right = ordering(Mutant::UnclaimRelaxed, Ordering::Release);
+        let mut now = tag.0.load(Ordering::Relaxed);
+        loop {
+            let moved = Level::from_raw((now & LEVEL) >> LEVEL_SHIFT) == from;
+            let level = if moved {
+                (to as u32) << LEVEL_SHIFT
+            } else {
+                now & LEVEL
+            };
+            let new = now & !(CLAIMED | LEVEL) | level;
+            match tag.0.compare_exchange_weak(now, new, right, Ordering::Relaxed) {
+                Ok(_) => return moved,
+                Err(seen) => now = seen,
+            }
+        }
+    }
+}
+
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
         // Release: the next claimant sees the bits that this one cleared.

@@ -121,7 +121,7 @@ pub(crate) fn keep_back(mark: u64, effort: Effort) -> u64 {
             half - half / 4
         }
         Effort::Reserves => 0,
-        Effort::NoWait | Effort::MayReclaim | Effort::RetryMayFail | Effort::NoRetry => mark,
+        Effort::NoWait | Effort::MayReclaim | Effort::RetryMayFail | Effort::NoFail | Effort::NoRetry => mark,
     }
 }
 
