@@ -2,6 +2,8 @@
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
+use foliant_units::PAGE_SIZE;
+
 use super::error::HostError;
 
 /// Turns -1 into the error it stands for.
@@ -29,23 +31,58 @@ pub fn memfd(name: &core::ffi::CStr, size: u64, flags: u32) -> Result<OwnedFd, H
     Ok(fd)
 }
 
-/// Maps a whole file, shared, readable and writable, not inherited by forks.
+/// Bytes of a large page of the host.
+pub const LARGE: usize = 2 << 20;
+
+/// Maps a whole file, shared, readable and writable, not inherited by forks,
+/// at a multiple of [`LARGE`].
 pub fn map_shared(fd: &OwnedFd, size: usize) -> Result<core::ptr::NonNull<u8>, HostError> {
-    let (prot, flags) = (
-        libc::PROT_READ | libc::PROT_WRITE,
-        libc::MAP_SHARED | libc::MAP_NORESERVE,
-    );
+    let prot = libc::PROT_READ | libc::PROT_WRITE;
+    let shared = libc::MAP_SHARED | libc::MAP_NORESERVE;
+    let reserve = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    let room = size + LARGE;
     // SAFETY: a new mapping at an address of the kernel's choice.
-    let at = unsafe { libc::mmap(core::ptr::null_mut(), size, prot, flags, fd.as_raw_fd(), 0) };
-    if at == libc::MAP_FAILED {
+    let start = unsafe { libc::mmap(core::ptr::null_mut(), room, libc::PROT_NONE, reserve, -1, 0) };
+    if start == libc::MAP_FAILED {
         return Err(HostError::last("mmap"));
+    }
+    let before = start.align_offset(LARGE).min(LARGE);
+    // SAFETY: `before + size` bytes from `start` on are in the mapping just made.
+    let at = unsafe { start.byte_add(before) };
+    // SAFETY: replaces a part of the mapping just made.
+    let mapped = unsafe { libc::mmap(at, size, prot, shared | libc::MAP_FIXED, fd.as_raw_fd(), 0) };
+    let error = HostError::last("mmap");
+    // SAFETY: what lies before and behind the file in the mapping just made;
+    // nobody knows of it.
+    unsafe {
+        let end = at.byte_add(size.next_multiple_of(PAGE_SIZE));
+        libc::munmap(start, before);
+        libc::munmap(end, start.byte_add(room).byte_offset_from_unsigned(end));
+    }
+    if mapped == libc::MAP_FAILED {
+        // SAFETY: the rest of the mapping just made.
+        unsafe { libc::munmap(at, size) };
+        return Err(error);
     }
     // SAFETY: the range was just mapped; the advice changes only forks.
     check("madvise", unsafe { libc::madvise(at, size, libc::MADV_DONTFORK) })?;
-    core::ptr::NonNull::new(at.cast()).ok_or(HostError {
-        call: "mmap",
-        errno: libc::ENOMEM,
+    core::ptr::NonNull::new(at.cast()).ok_or(error)
+}
+
+/// Puts a large page behind [`LARGE`] bytes of a shared mapping, whatever pages
+/// are there; their contents stay.
+///
+/// # Errors
+/// `EINVAL` where the host has no large pages for such files, or does not want
+/// them; `ENOMEM`, `EAGAIN` and `EBUSY` where it has none just now.
+pub fn make_large(at: core::ptr::NonNull<u8>) -> Result<(), HostError> {
+    // Linux 6.1.
+    const MADV_COLLAPSE: libc::c_int = 25;
+    // SAFETY: the advice changes no contents, and where nothing is mapped it fails.
+    check("madvise", unsafe {
+        libc::madvise(at.as_ptr().cast(), LARGE, MADV_COLLAPSE)
     })
+    .map(drop)
 }
 
 /// Bytes of the host's random source.

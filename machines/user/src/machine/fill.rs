@@ -63,6 +63,7 @@ impl User {
             _ => large_run(at.page(), &found),
         };
         inner.tlb.insert(run);
+        self.backing().shown(run.frame, run.pages.len());
         self.counters().fills.fetch_add(1, Ordering::Relaxed);
         self.counters()
             .filled_pages

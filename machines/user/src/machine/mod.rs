@@ -1,5 +1,6 @@
 //! The machine: what the library and the kernel layer ask of the host.
 
+mod backing;
 mod clock;
 mod cpu;
 mod events;

@@ -10,6 +10,7 @@ use foliant_kernel::{Kernel, UserMachine};
 use foliant_platform::{CpuId, Flush, Mmu, Nanos, Platform};
 use foliant_units::{Errno, PhysAddr};
 
+use super::backing::Backing;
 use super::cpu::Cpu;
 use super::events::{Events, MachineEvent};
 use super::lane::Lane;
@@ -33,6 +34,7 @@ pub(super) struct Machine {
     pool: Pool,
     registry: Registry,
     alarm: Alarm,
+    backing: Backing,
     counters: Counters,
     run_limit: usize,
     kernel: OnceLock<Weak<Kernel<User>>>,
@@ -99,6 +101,7 @@ impl User {
             pool: Pool::new(),
             registry: Registry::new(),
             alarm: Alarm::new(),
+            backing: Backing::new(ram),
             counters: Counters::default(),
             run_limit: run_limit(),
             kernel: OnceLock::new(),
@@ -108,6 +111,7 @@ impl User {
         }));
         machine.serve("foliant-alarm", Alarm::serve)?;
         machine.serve("foliant-reaper", reaper::serve)?;
+        machine.serve("foliant-backing", Backing::serve)?;
         Ok(machine)
     }
 
@@ -139,6 +143,7 @@ impl User {
     pub fn close(&self) {
         self.0.pool.close();
         self.0.alarm.close();
+        self.0.backing.close();
         self.0.stubs.end();
     }
 
@@ -175,6 +180,10 @@ impl User {
 
     pub(super) fn kernel(&self) -> Option<Arc<Kernel<Self>>> {
         self.0.kernel.get()?.upgrade()
+    }
+
+    pub(super) fn backing(&self) -> &Backing {
+        &self.0.backing
     }
 
     pub(crate) fn ram_size(&self) -> u64 {
