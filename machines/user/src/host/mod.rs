@@ -20,5 +20,5 @@ pub use notify::{Answered, Call, CallId};
 pub use op::{Cause, Op, Rights};
 pub use stub::Entries;
 pub use stubs::{Event, Stubs, fork_ops, thread_ops};
-pub use sys::{LARGE, kill, make_large, map_shared, memfd, random, tgkill};
+pub use sys::{LARGE, cpu_time, kill, make_large, map_shared, memfd, random, tgkill};
 pub use zygote::KICK;

@@ -18,6 +18,8 @@ use crate::host::{AREA_END, Rights, STUB_BASE};
 const AROUND: u64 = 32;
 /// Entries of a leaf table.
 const ENTRIES: u64 = 512;
+/// An entry that guest code may use, and has used.
+const USED: PteFlags = PteFlags::PRESENT.union(PteFlags::USER).union(PteFlags::ACCESSED);
 
 impl EntryMemory for User {
     fn load(&self, at: PhysAddr, _bytes: u64) -> u64 {
@@ -78,11 +80,10 @@ impl User {
         let rights = rights(found.leaf, found.rights.execute);
         let frame = found.frame_of(page);
         let fits = |other: Vpn, frame: Option<Pfn>| {
-            let slot = X86_64::GEOMETRY.slot(found.via.table, slot_of(other) as usize);
-            let entry = Pte::from_raw(self.load(slot, 8));
+            let entry = self.entry_of(found.via.table, other);
             let flags = PteFlags::from_bits_truncate(entry.raw());
             frame.is_some_and(|frame| entry_frame(entry) == frame)
-                && flags.contains(PteFlags::PRESENT | PteFlags::USER | PteFlags::ACCESSED)
+                && flags.contains(USED)
                 && self::rights(entry, !flags.contains(PteFlags::NO_EXECUTE)) == rights
                 && inner.tlb.find(other).is_none()
         };
@@ -116,14 +117,41 @@ impl User {
         }
     }
 
-    /// Whether the tables still show all of a run, in whatever way.
+    /// Whether the tables still show all of a run, in whatever way, and still
+    /// call it used: a flush that follows the loss of accessed bits is to make
+    /// the next access set them.
     pub(crate) fn still_backed(&self, root: PhysAddr, run: &Run) -> bool {
-        run.pages.iter().all(|page| {
+        let mut page = run.pages.start;
+        while page < run.pages.end {
             // Looking leaves no trace: the guest did not use the page.
-            peek::<X86_64>(self, root, page.base(), &Control::default()).is_some_and(|found| {
-                found.rights.user && found.frame_of(page) == run.frame + (page - run.pages.start)
-            })
-        })
+            let Some(found) = peek::<X86_64>(self, root, page.base(), &Control::default()) else {
+                return false;
+            };
+            let end = match found.level {
+                // One walk for all pages of a leaf table.
+                Level::PTE => (page.align_down(ENTRIES) + ENTRIES).min(run.pages.end),
+                _ => page + 1,
+            };
+            let backed = |page: Vpn| {
+                let frame = run.frame + (page - run.pages.start);
+                if found.level != Level::PTE {
+                    return found.rights.user && found.frame_of(page) == frame;
+                }
+                let entry = self.entry_of(found.via.table, page);
+                PteFlags::from_bits_truncate(entry.raw()).contains(USED) && entry_frame(entry) == frame
+            };
+            if !VpnRange::new(page, end).iter().all(backed) {
+                return false;
+            }
+            page = end;
+        }
+        true
+    }
+
+    /// The entry of `page` in its leaf table.
+    fn entry_of(&self, table: PhysAddr, page: Vpn) -> Pte {
+        let slot = X86_64::GEOMETRY.slot(table, slot_of(page) as usize);
+        Pte::from_raw(self.load(slot, 8))
     }
 }
 

@@ -13,7 +13,7 @@ use super::cpu::{Cpu, Form, to_words};
 use super::lane::{Birth, Lane, State};
 use super::space::SpaceState;
 use super::tlb::Stale;
-use crate::host::{Op, blank, thread_ops};
+use crate::host::{self, Op, blank, thread_ops};
 
 /// Ended threads that one new thread clears away.
 const ENDED_MAX: usize = 16;
@@ -46,11 +46,14 @@ impl UserThread {
             lane.process.load(Ordering::SeqCst),
             lane.thread.load(Ordering::SeqCst),
         );
-        let text = std::fs::read_to_string(format!("/proc/{process}/task/{thread}/schedstat"));
-        let user = text
-            .ok()
-            .and_then(|text| text.split(' ').next()?.parse().ok())
-            .unwrap_or(0);
+        let alone = process == thread && lane.space().is_some_and(|space| !space.was_shared());
+        let user = if alone {
+            host::cpu_time(process)
+        } else {
+            let text = std::fs::read_to_string(format!("/proc/{process}/task/{thread}/schedstat"));
+            text.ok().and_then(|text| text.split(' ').next()?.parse().ok())
+        };
+        let user = user.unwrap_or(0);
         CpuTimes {
             user: Nanos(user),
             system: Nanos(0),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use foliant_units::{PAGE_SHIFT, Pfn, Vpn, VpnRange};
 
-use crate::host::{AREA_END, Op, Rights, STUB_BASE, USER_END};
+use crate::host::{AREA_END, OPS_MAX, Op, Rights, STUB_BASE, USER_END};
 
 /// Pages shown by one host mapping, or by a part of one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -89,8 +89,10 @@ pub(crate) struct Tlb {
     numbered: u64,
 }
 
-/// Staleness kept one by one; beyond it everything is unmapped.
-const STALE_MAX: usize = 24;
+/// Staleness kept one by one; beyond it the nearest ranges are unmapped with
+/// what lies between them.
+const STALE_MAX: usize = 40;
+const _: () = assert!(STALE_MAX + 8 < OPS_MAX, "all fits in one order");
 
 impl Tlb {
     /// How many runs there are, at least as many as mappings of the host.
@@ -162,14 +164,42 @@ impl Tlb {
     /// Remembers staleness, to be removed before guest code runs. Returns its number.
     pub(crate) fn note(&mut self, stale: Stale) -> u64 {
         self.numbered += 1;
-        if stale == Stale::All || self.stale.len() >= STALE_MAX {
+        if stale == Stale::All {
             self.runs.clear();
             self.stale.clear();
-            self.stale.push_back((self.numbered, Stale::All));
-        } else {
-            self.stale.push_back((self.numbered, stale));
+        }
+        self.stale.push_back((self.numbered, stale));
+        if self.stale.len() > STALE_MAX {
+            self.join_nearest();
         }
         self.numbered
+    }
+
+    /// Makes one of two stale ranges, those with the least between them; what is
+    /// shown there is filled again.
+    fn join_nearest(&mut self) {
+        let mut ranges: Vec<(VpnRange, usize)> = Vec::with_capacity(self.stale.len());
+        for (at, (_, stale)) in self.stale.iter().enumerate() {
+            match stale {
+                Stale::Gone(pages) | Stale::ReadOnly(pages) => ranges.push((*pages, at)),
+                Stale::All => {}
+            }
+        }
+        ranges.sort_unstable_by_key(|(pages, _)| pages.start);
+        let gap = |pair: &[(VpnRange, usize)]| pair[1].0.start.raw().saturating_sub(pair[0].0.end.raw());
+        let Some(&[(one, first), (other, second)]) = ranges
+            .windows(2)
+            .min_by_key(|pair| gap(pair))
+            .and_then(|pair| pair.first_chunk())
+        else {
+            return;
+        };
+        let joined = VpnRange::new(one.start, one.end.max(other.end));
+        self.stale.remove(first.max(second));
+        self.stale.remove(first.min(second));
+        self.cut(joined, |_| {});
+        // The newest number: whoever removed only one of them is not done.
+        self.stale.push_back((self.numbered, Stale::Gone(joined)));
     }
 
     /// The number of the latest staleness.
@@ -271,15 +301,25 @@ mod tests {
     }
 
     #[test]
-    fn too_much_staleness_unmaps_everything() {
+    fn too_much_staleness_joins_what_is_nearest() {
+        let page = |at: u64| VpnRange::new(Vpn::new(at), Vpn::new(at + 1));
         let mut tlb = Tlb::default();
-        tlb.insert(run(10, 4, 100, WRITE));
-        for _ in 0..=STALE_MAX {
-            tlb.note(Stale::Gone(VpnRange::new(Vpn::new(1), Vpn::new(2))));
+        tlb.insert(run(5, 1, 100, WRITE));
+        tlb.insert(run(1, 1, 200, WRITE));
+        tlb.note(Stale::Gone(page(4)));
+        tlb.note(Stale::ReadOnly(page(6)));
+        for at in 1..STALE_MAX as u64 {
+            tlb.note(Stale::Gone(page(1000 * at)));
         }
         let mut ops = Vec::new();
         tlb.pending(0, &mut ops);
-        assert_eq!(ops.len(), 2);
-        assert_eq!(tlb.len(), 0);
+        assert_eq!(ops.len(), STALE_MAX);
+        assert!(ops.contains(&Op::unmap(0x4000, 0x3000)));
+        assert_eq!(drawn(&tlb), [(1, 1, 200)]);
+        // Who has removed all but the latest has not removed the joined one.
+        ops.clear();
+        let latest = tlb.latest();
+        tlb.pending(latest - 1, &mut ops);
+        assert!(ops.contains(&Op::unmap(0x4000, 0x3000)));
     }
 }
