@@ -58,27 +58,39 @@ impl<S: Store, F: Format> Tree<S, F> {
         let Some(below) = F::GEOMETRY.below(level) else {
             return ControlFlow::Continue(());
         };
+        let start = from.max(range.start);
+        if start >= range.end {
+            return ControlFlow::Continue(());
+        }
         let words = self.store.words(table);
-        let mut at = from.max(range.start);
-        while at < range.end {
+        let (first, pages) = (F::GEOMETRY.index(level, start), F::GEOMETRY.entry_pages(level));
+        let base = F::GEOMETRY.entry_range(level, start).start;
+        // No table goes on beyond the end of the address space.
+        let room = (F::GEOMETRY.entries(level) - first) as u64;
+        // A hole may be most of the address space, and nearly all of it nothing.
+        for nth in 0..(range.end - base).div_ceil(pages).min(room) {
+            let entry = F::Entry::from_raw(words.load(first + nth as usize));
+            if entry.is_empty() || !entry.is_table(level) {
+                continue;
+            }
+            let at = (base + nth * pages).max(start);
+            if self.tops.is_foreign::<F>(level, at) {
+                continue;
+            }
             let span = F::GEOMETRY.entry_range(level, at);
-            let entry = F::Entry::from_raw(words.load(F::GEOMETRY.index(level, at)));
-            if entry.is_table(level) && !self.tops.is_foreign::<F>(level, at) {
-                let child = frame_of(entry, level);
-                self.prune(child, below, range.intersect(span), at, gather)?;
-                let stays = level == F::GEOMETRY.top() && self.tops == Tops::Lent;
-                if range.covers(span) && !stays {
-                    if !gather.has_room_for_table() {
-                        return ControlFlow::Break(at);
-                    }
-                    if self.try_detach(child, below, at) {
-                        self.unlink(table, level, at);
-                        self.count(below, false);
-                        gather.add_table(span, child);
-                    }
+            let child = frame_of(entry, level);
+            self.prune(child, below, range.intersect(span), at, gather)?;
+            let stays = level == F::GEOMETRY.top() && self.tops == Tops::Lent;
+            if range.covers(span) && !stays {
+                if !gather.has_room_for_table() {
+                    return ControlFlow::Break(at);
+                }
+                if self.try_detach(child, below, at) {
+                    self.unlink(table, level, at);
+                    self.count(below, false);
+                    gather.add_table(span, child);
                 }
             }
-            at = span.end;
         }
         ControlFlow::Continue(())
     }
