@@ -1,5 +1,6 @@
 //! Benchmarks: Foliant and its peers in one run, printed as ratios.
 
+mod floor;
 mod frames;
 mod gates;
 mod initrd;
@@ -8,6 +9,7 @@ mod mmops;
 mod peers;
 mod run;
 mod slab;
+mod tables;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -44,6 +46,8 @@ enum Name {
     Kvirt,
     /// Object allocators: Foliant's, mimalloc and talc in one process.
     Slab,
+    /// Page tables: Foliant's and their peers in one process.
+    Tables,
 }
 
 /// Runs one benchmark.
@@ -53,5 +57,6 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         Name::Slab => slab::run(args.gate),
         Name::Frames => frames::run(args.llfree.as_deref(), args.cpu, args.gate),
         Name::Kvirt => kvirt::run(args.gate),
+        Name::Tables => tables::run(args.cpu),
     }
 }

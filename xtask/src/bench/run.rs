@@ -5,6 +5,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result, bail};
 use comfy_table::{CellAlignment, Table, presets};
 
+use super::floor::{Floor, Probe};
 use super::gates::{self, Results};
 use super::mmops::{self, Report};
 use super::peers::{Peer, Stage};
@@ -24,6 +25,8 @@ pub(super) fn run(rounds: usize, cpu: Option<u32>, gate: bool) -> Result<ExitCod
     if !built.success() {
         bail!("the foliant command does not build");
     }
+    let probe = Probe::build(&root, cpu)?;
+    let mut floors = Vec::new();
     let stage = Stage::new(folder, mmops, root.join("target/release/foliant"), cpu);
 
     let mut peers: Vec<(Peer, Vec<Report>)> = Vec::new();
@@ -34,6 +37,10 @@ pub(super) fn run(rounds: usize, cpu: Option<u32>, gate: bool) -> Result<ExitCod
         }
     }
     for round in 0..rounds {
+        match probe.run() {
+            Ok(floor) => floors.push(floor),
+            Err(why) => println!("round {}: {why:#}", round + 1),
+        }
         for (peer, reports) in &mut peers {
             match stage.run(*peer) {
                 Ok(report) => reports.push(report),
@@ -46,8 +53,12 @@ pub(super) fn run(rounds: usize, cpu: Option<u32>, gate: bool) -> Result<ExitCod
         .iter()
         .map(|(peer, reports)| (*peer, mmops::median(reports)))
         .collect();
+    let floor = Floor::median(&floors);
     println!("{}", table(&medians)?);
-    conclude(&medians, gate)
+    if let Some(floor) = floor {
+        println!("{floor}");
+    }
+    conclude(&medians, floor, gate)
 }
 
 /// One line per operation: ticks of each peer and the multiple of native.
@@ -81,18 +92,23 @@ fn table(medians: &[(Peer, Report)]) -> Result<Table> {
     Ok(table)
 }
 
-fn conclude(medians: &[(Peer, Report)], gate: bool) -> Result<ExitCode> {
+fn conclude(medians: &[(Peer, Report)], floor: Option<Floor>, gate: bool) -> Result<ExitCode> {
     let native = find(medians, Peer::Native).context("mmops did not run natively")?;
     let Some(foliant) = find(medians, Peer::Foliant) else {
         println!("Foliant did not run");
         return Ok(ExitCode::FAILURE);
     };
-    let missed = gates::missed(&Results {
+    let results = Results {
         native,
         foliant,
         user_mode_linux: find(medians, Peer::UserModeLinux),
         gvisor: find(medians, Peer::Gvisor),
-    });
+        floor,
+    };
+    let missed = gates::missed(&results);
+    for line in gates::ahead(&results) {
+        println!("not compared: {line}");
+    }
     for line in &missed {
         println!("gate missed: {line}");
     }
