@@ -50,14 +50,18 @@ impl<P: Platform> Cache<P> {
 
     /// Puts objects back into their slabs.
     pub(crate) fn flush(&self, batch: &Batch) {
-        if batch.len() == 0 {
+        let Some(&first) = batch.as_slice().first() else {
             return;
-        }
-        // Most are from slabs of this CPU's own shard.
-        let own = self.part.shard_of(self.platform.cpu().index());
-        let (left, fat) = self.masked(|| self.put_into_own(own as u32, batch.as_slice()));
+        };
+        // Most are from slabs of one shard: this CPU's, or that of the CPU which
+        // allocates what this one frees.
+        let own = match self.locate(first) {
+            Ok(place) => Place::of(place.head).shard,
+            Err(_) => self.part.shard_of(self.platform.cpu().index()) as u32,
+        };
+        let (left, fat) = self.masked(|| self.put_into_one(own, batch.as_slice()));
         if fat {
-            self.trim(own as u32, true);
+            self.trim(own, true);
         }
         if left != 0 {
             self.flush_others(batch, left);
@@ -67,7 +71,7 @@ impl<P: Platform> Cache<P> {
     /// Puts those objects back that are of a shard; tells which were not, and
     /// whether the shard should shrink.
     #[inline]
-    fn put_into_own(&self, own: u32, objects: &[Object]) -> (u32, bool) {
+    fn put_into_one(&self, own: u32, objects: &[Object]) -> (u32, bool) {
         let ground = self.ground();
         let mut left = 0;
         let Some(shard) = self.part.shards().get(own as usize) else {
