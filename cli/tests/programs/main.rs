@@ -13,4 +13,5 @@ mod interpreters;
 mod memory;
 mod misbehaviour;
 mod own;
+mod placement;
 mod shells;
