@@ -63,49 +63,56 @@ const ATTEMPTS: usize = 2000;
 /// take turns on one disturb each other less than two that run at once.
 const PRESENCE: f64 = 0.9;
 
-/// One operation on some CPUs at once: the median of the rounds that count.
-fn cost(kernel: &Kernel, threads: usize, work: Work) -> f64 {
-    let round = || {
-        let arrived = AtomicUsize::new(0);
-        thread::scope(|scope| {
-            let arrived = &arrived;
-            let runs: Vec<_> = (0..threads)
-                .map(|cpu| {
-                    scope.spawn(move || {
-                        machine::on_cpu(cpu);
-                        // No sleep: who waits stays on its CPU until the other is on one.
-                        arrived.fetch_add(1, Ordering::SeqCst);
-                        while arrived.load(Ordering::SeqCst) < threads {
-                            std::hint::spin_loop();
-                        }
-                        work(kernel, cpu)
-                    })
+/// One round of an operation on some CPUs at once.
+fn round(kernel: &Kernel, threads: usize, work: Work) -> Option<Sample> {
+    let arrived = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        let arrived = &arrived;
+        let runs: Vec<_> = (0..threads)
+            .map(|cpu| {
+                scope.spawn(move || {
+                    machine::on_cpu(cpu);
+                    // No sleep: who waits stays on its CPU until the other is on one.
+                    arrived.fetch_add(1, Ordering::SeqCst);
+                    while arrived.load(Ordering::SeqCst) < threads {
+                        std::hint::spin_loop();
+                    }
+                    work(kernel, cpu)
                 })
-                .collect();
-            let samples = runs.into_iter().filter_map(|run| run.join().ok());
-            samples.reduce(Sample::worst)
-        })
-    };
-    let samples = (0..ATTEMPTS).filter_map(|_| round());
-    let there: Vec<f64> = samples
-        .filter(|sample| sample.presence >= PRESENCE)
-        .map(|sample| sample.cost)
-        .take(ROUNDS)
-        .collect();
-    if there.is_empty() {
-        println!("{threads} threads never ran at the same time: this machine is too busy");
-        return f64::NAN;
-    }
-    middle(there)
+            })
+            .collect();
+        let samples = runs.into_iter().filter_map(|run| run.join().ok());
+        samples.reduce(Sample::worst)
+    })
 }
 
+/// An operation on one CPU and on two, in turn, so that a machine that gets
+/// slower does so for both: the medians of the rounds that count.
 fn measure(kernel: &Kernel, what: &'static str, work: Work) -> Row {
+    let mut costs = [Vec::new(), Vec::new()];
+    for _ in 0..ATTEMPTS {
+        for (costs, threads) in costs.iter_mut().zip(1..) {
+            if costs.len() < ROUNDS
+                && let Some(sample) = round(kernel, threads, work)
+                && sample.presence >= PRESENCE
+            {
+                costs.push(sample.cost);
+            }
+        }
+    }
+    let [one, two] = costs.map(|costs| {
+        if costs.is_empty() {
+            println!("{what}: the threads never ran at the same time, this machine is too busy");
+            return f64::NAN;
+        }
+        middle(costs)
+    });
     Row {
         what,
         threads: 2,
         peer: "one thread",
-        ours: cost(kernel, 2, work),
-        theirs: cost(kernel, 1, work),
+        ours: two,
+        theirs: one,
     }
 }
 
