@@ -118,6 +118,11 @@ fn try_run(args: &Args) -> Result<u8> {
 
     let status = match session.run(&Command::find(&args.command)) {
         Ok(Outcome::Ended(status)) => status,
+        Ok(Outcome::Panicked) => {
+            return Err(anyhow!(
+                "the machine is broken: a fault of Foliant, please report what is said above"
+            ));
+        }
         Ok(Outcome::Failed(error)) => return Err(anyhow!("the host failed the machine: {error}")),
         Err(RunError::Exec(errno)) => return Ok(refuse(args, &session, errno)),
         // A shell would only see it die; what a hostile file asks for is no news.

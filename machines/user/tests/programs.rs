@@ -6,19 +6,25 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use attempts::*;
+use foliant_kernel::{Observer, Task};
 use foliant_user::host::{Entries, Slot};
-use foliant_user::{Command, MemoryPlan, Options, Session};
+use foliant_user::{Command, MemoryPlan, Options, Outcome, Session, User};
 
 fn session() -> Session {
+    watched(None)
+}
+
+fn watched(observer: Option<Arc<dyn Observer<User>>>) -> Session {
     let options = Options {
         memory: MemoryPlan::flat(256 << 20).expect("a plan"),
         cpus: 2,
         randomize: true,
         seed: 7,
         fail_at: None,
-        observer: None,
+        observer,
     };
     Session::new(options).expect("a session")
 }
@@ -149,6 +155,22 @@ fn ordinary_programs_run() {
         status(&["sh", "-c", "test \"$(ls / | sort -r | head -1)\" != ''"]),
         0
     );
+}
+
+/// Panics when a program asks for its number.
+struct Fragile;
+
+impl Observer<User> for Fragile {
+    fn call_begins(&self, _: &Task<User>, nr: u64, _: [u64; 6]) {
+        assert_ne!(nr, libc::SYS_getppid as u64, "as it shall be in this test");
+    }
+}
+
+#[test]
+fn a_panic_inside_ends_the_run_and_hangs_nothing() {
+    let command: Vec<OsString> = ["sh", "-c", "echo $PPID; sleep 100"].map(OsString::from).into();
+    let outcome = watched(Some(Arc::new(Fragile))).run(&Command::find(&command));
+    assert_eq!(outcome.expect("it began"), Outcome::Panicked);
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod space;
 mod tlb;
 mod trap;
 mod user;
+mod watch;
 
 pub use cpu::Cpu;
 pub use events::MachineEvent;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, Thread};
 
 use super::User;
+use super::watch::Watch;
 
 /// Who receives, who rests, and whether anybody needs to receive.
 pub(crate) struct Pool {
@@ -134,6 +135,7 @@ fn spawn(machine: User) {
 
 /// A worker's life. It counts as receiving when it starts.
 fn work(machine: &User) {
+    let _watch = Watch(machine);
     let pool = machine.pool();
     loop {
         let event = machine.stubs().next_event();

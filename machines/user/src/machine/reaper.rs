@@ -4,10 +4,12 @@ use std::sync::atomic::Ordering;
 
 use super::User;
 use super::lane::State;
+use super::watch::Watch;
 use crate::host::HostError;
 
 /// Waits for ends of stub processes until the machine closes.
 pub(super) fn serve(machine: &User) {
+    let _watch = Watch(machine);
     let group = machine.stubs().zygote();
     while let Some(process) = next_death(group) {
         if process != group {

@@ -46,6 +46,8 @@ pub enum Outcome {
     Ended(WaitStatus),
     /// The host failed the machine.
     Failed(HostError),
+    /// A thread of the machine panicked: a fault of Foliant.
+    Panicked,
 }
 
 impl Outcome {
@@ -56,7 +58,7 @@ impl Outcome {
             Self::Ended(WaitStatus::Exited(code)) => code,
             Self::Ended(WaitStatus::Killed(signal, _) | WaitStatus::Stopped(signal)) => 128 + signal.raw(),
             Self::Ended(WaitStatus::Continued) => 0,
-            Self::Failed(_) => FAILED,
+            Self::Failed(_) | Self::Panicked => FAILED,
         }
     }
 }
@@ -198,6 +200,7 @@ impl Session {
                     "foliant: process {} entered pages of the machine itself and is killed",
                     pid.raw()
                 ),
+                MachineEvent::Panicked => return Outcome::Panicked,
                 MachineEvent::Failed(error) => return Outcome::Failed(error),
             }
         }
