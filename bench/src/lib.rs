@@ -4,6 +4,7 @@
 //! names both and their ratio.
 
 pub mod frames;
+pub mod images;
 pub mod kvirt;
 mod machine;
 mod measure;

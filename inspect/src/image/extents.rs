@@ -58,6 +58,14 @@ impl Extents {
         (inside < extent.len && len <= extent.len - inside).then(|| extent.offset + inside)
     }
 
+    /// Where the byte at `at` lies in the file, and how many follow in one piece.
+    pub(crate) fn piece(&self, at: u64) -> Option<(u64, u64)> {
+        let index = self.0.partition_point(|extent| extent.start <= at);
+        let extent = self.0.get(index.checked_sub(1)?)?;
+        let inside = at - extent.start;
+        (inside < extent.len).then(|| (extent.offset + inside, extent.len - inside))
+    }
+
     pub(crate) fn ranges(&self) -> impl Iterator<Item = RamRange> {
         self.0.iter().map(|extent| RamRange {
             start: PhysAddr::new(extent.start),

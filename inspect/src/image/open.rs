@@ -168,14 +168,23 @@ impl Image {
     /// If there is no memory somewhere, or a page does not unpack.
     pub fn read(&self, at: PhysAddr, into: &mut [u8]) -> Result<(), ImageError> {
         match &self.memory {
-            Memory::Plain(extents) => {
-                let found = extents.find(at.raw(), into.len() as u64);
-                let found = found.and_then(|offset| slice(&self.bytes, offset, into.len() as u64));
-                into.copy_from_slice(found.ok_or(ImageError::NoMemory(at))?);
-                Ok(())
-            }
+            Memory::Plain(extents) => self.read_plain(extents, at, into),
             Memory::Packed(pages) => pages.read(&self.bytes, at, into),
         }
+    }
+
+    /// Stretches of memory that touch may lie apart in the file.
+    fn read_plain(&self, extents: &Extents, at: PhysAddr, mut into: &mut [u8]) -> Result<(), ImageError> {
+        let mut at = at.raw();
+        while !into.is_empty() {
+            let missing = || ImageError::NoMemory(PhysAddr::new(at));
+            let (offset, room) = extents.piece(at).ok_or_else(missing)?;
+            let len = room.min(into.len() as u64);
+            let (now, rest) = into.split_at_mut(len as usize);
+            now.copy_from_slice(slice(&self.bytes, offset, len).ok_or_else(missing)?);
+            (into, at) = (rest, at.saturating_add(len));
+        }
+        Ok(())
     }
 
     /// Shows `visit` all memory in ascending order, in pieces of whole pages
