@@ -6,6 +6,7 @@ use foliant_phys::Phys;
 use foliant_units::{Vpn, VpnRange};
 
 use super::PAGES;
+use super::multiarch::Multiarch;
 use super::ours::{Ours, boot};
 use super::peer::Peer;
 use crate::machine::{self, Machine};
@@ -28,11 +29,23 @@ pub fn run() -> Vec<Row> {
     rows
 }
 
-fn row(what: &'static str, ours: f64, theirs: f64) -> Row {
+/// The better of two peers counts.
+#[derive(Clone, Copy)]
+struct Peers {
+    x86_64: f64,
+    multiarch: f64,
+}
+
+fn row(what: &'static str, ours: f64, peers: Peers) -> Row {
+    let (peer, theirs) = if peers.multiarch < peers.x86_64 {
+        ("page_table_multiarch", peers.multiarch)
+    } else {
+        ("x86_64", peers.x86_64)
+    };
     Row {
         what,
         threads: 1,
-        peer: "x86_64",
+        peer,
         ours,
         theirs,
     }
@@ -51,22 +64,50 @@ fn bulk(phys: &Arc<Phys<Machine>>, rows: &mut Vec<Row>) {
         let ours = Ours::new(phys);
         time(N, || ours.map(ours.everything()))
     };
-    let theirs = median(fresh_peer);
+    let fresh_multiarch = || {
+        let mut peer = Multiarch::new();
+        time(N, || peer.map_all())
+    };
+    let theirs = Peers {
+        x86_64: median(fresh_peer),
+        multiarch: median(fresh_multiarch),
+    };
     rows.push(row("map, new, exclusive", median(fresh_exclusive), theirs));
     rows.push(row("map, new, shared", median(fresh_shared), theirs));
+    again(phys, rows);
+}
 
+/// The same over tables that are there already.
+fn again(phys: &Arc<Phys<Machine>>, rows: &mut Vec<Row>) {
     let (mut ours, mut peer) = (Ours::new(phys), Peer::new());
     ours.map_exclusive();
     peer.map_all();
-    let protect = median(|| time(N, || peer.protect_all()));
-    let unmap = median(|| {
-        peer.map_all();
-        time(N, || peer.unmap_all())
-    });
-    let map = median(|| {
-        peer.unmap_all();
-        time(N, || peer.map_all())
-    });
+    let mut multi = Multiarch::new();
+    multi.map_all();
+    let protect = Peers {
+        x86_64: median(|| time(N, || peer.protect_all())),
+        multiarch: median(|| time(N, || multi.protect_all())),
+    };
+    let unmap = Peers {
+        x86_64: median(|| {
+            peer.map_all();
+            time(N, || peer.unmap_all())
+        }),
+        multiarch: median(|| {
+            multi.map_all();
+            time(N, || multi.unmap_all())
+        }),
+    };
+    let map = Peers {
+        x86_64: median(|| {
+            peer.unmap_all();
+            time(N, || peer.map_all())
+        }),
+        multiarch: median(|| {
+            multi.unmap_all();
+            time(N, || multi.map_all())
+        }),
+    };
     rows.push(row(
         "protect, exclusive",
         median(|| {
@@ -118,32 +159,57 @@ fn bulk(phys: &Arc<Phys<Machine>>, rows: &mut Vec<Row>) {
 }
 
 fn one_by_one(phys: &Arc<Phys<Machine>>, rows: &mut Vec<Row>) {
-    let (mut ours, mut peer) = (Ours::new(phys), Peer::new());
+    let (mut ours, mut peer, mut multi) = (Ours::new(phys), Peer::new(), Multiarch::new());
     ours.map_exclusive();
     peer.map_all();
+    multi.map_all();
     let mut order: Vec<u64> = (0..PAGES).collect();
-    let in_turn = (
-        median(|| time(N, || ours.translate(&order))),
-        median(|| time(N, || peer.translate(&order))),
-    );
-    rows.push(row("translate, in turn", in_turn.0, in_turn.1));
+    let translate = |what, order: &[u64]| {
+        let peers = Peers {
+            x86_64: median(|| time(N, || peer.translate(order))),
+            multiarch: median(|| time(N, || multi.translate(order))),
+        };
+        row(what, median(|| time(N, || ours.translate(order))), peers)
+    };
+    rows.push(translate("translate, in turn", &order));
     Random(1).shuffle(&mut order);
-    let random = (
-        median(|| time(N, || ours.translate(&order))),
-        median(|| time(N, || peer.translate(&order))),
-    );
-    rows.push(row("translate, random", random.0, random.1));
-    let single = (
-        median(|| {
-            ours.unmap(ours.everything());
-            time(N, || order.iter().for_each(|&page| ours.map_one(page)))
-        }),
-        median(|| {
+    rows.push(translate("translate, random", &order));
+    let single = median(|| {
+        ours.unmap(ours.everything());
+        time(N, || order.iter().for_each(|&page| ours.map_one(page)))
+    });
+    let peers = Peers {
+        x86_64: median(|| {
             peer.unmap_all();
             time(N, || order.iter().for_each(|&page| peer.map(page)))
         }),
-    );
-    rows.push(row("map one, random", single.0, single.1));
+        multiarch: median(|| {
+            multi.unmap_all();
+            time(N, || multi.map_each(&order))
+        }),
+    };
+    rows.push(row("map one, random", single, peers));
+    rows.push(sparse(phys));
+}
+
+/// One page in each leaf table, which is new.
+fn sparse(phys: &Arc<Phys<Machine>>) -> Row {
+    let pages: Vec<u64> = (0..PAGES).step_by(CHUNK as usize).collect();
+    let ours = median(|| {
+        let ours = Ours::new(phys);
+        time(pages.len(), || pages.iter().for_each(|&page| ours.map_one(page)))
+    });
+    let peers = Peers {
+        x86_64: median(|| {
+            let mut peer = Peer::new();
+            time(pages.len(), || pages.iter().for_each(|&page| peer.map(page)))
+        }),
+        multiarch: median(|| {
+            let mut peer = Multiarch::new();
+            time(pages.len(), || peer.map_each(&pages))
+        }),
+    };
+    row("map one, sparse", ours, peers)
 }
 
 /// Threads map and unmap chunks of one space; the peer is behind a lock.

@@ -4,9 +4,9 @@ mod floor;
 mod frames;
 mod gates;
 mod initrd;
-mod kvirt;
 mod mmops;
 mod peers;
+mod program;
 mod run;
 mod slab;
 mod tables;
@@ -34,6 +34,9 @@ pub(crate) struct Args {
     /// Where the LLFree crate lies, for `frames` (it is not in the registry).
     #[arg(long)]
     llfree: Option<PathBuf>,
+    /// An ELF core of an x86-64 machine with four levels, for `images`.
+    #[arg(long)]
+    image: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -46,8 +49,10 @@ enum Name {
     Kvirt,
     /// Object allocators: Foliant's, mimalloc and talc in one process.
     Slab,
-    /// Page tables: Foliant's and their peers in one process.
+    /// Page tables: Foliant's, x86_64's and page_table_multiarch's in one process.
     Tables,
+    /// Walks over a memory image (--image), against a loop by hand.
+    Images,
 }
 
 /// Runs one benchmark.
@@ -56,7 +61,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         Name::Run => run::run(args.rounds.max(1), args.cpu, args.gate),
         Name::Slab => slab::run(args.gate),
         Name::Frames => frames::run(args.llfree.as_deref(), args.cpu, args.gate),
-        Name::Kvirt => kvirt::run(args.gate),
-        Name::Tables => tables::run(args.cpu),
+        Name::Kvirt => program::run("kvirt", None, args.gate),
+        Name::Tables => tables::run(args.cpu, args.gate),
+        Name::Images => program::run("images", args.image.as_deref(), args.gate),
     }
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use crate::tree;
 
 /// Builds the benchmark and runs it.
-pub(super) fn run(cpu: Option<u32>) -> Result<ExitCode> {
+pub(super) fn run(cpu: Option<u32>, gate: bool) -> Result<ExitCode> {
     let root = tree::root()?;
     let built = Command::new(env!("CARGO"))
         .args([
@@ -33,6 +33,9 @@ pub(super) fn run(cpu: Option<u32>) -> Result<ExitCode> {
         }
         None => Command::new(&program),
     };
+    if gate {
+        bench.arg("--gate");
+    }
     let status = bench
         .status()
         .with_context(|| format!("cannot run {}", program.display()))?;
