@@ -10,8 +10,8 @@ use foliant_arch::x86_pae::X86Pae;
 use foliant_arch::{KernelFormat, Level};
 use foliant_kvirt::direct::{DirectConfig, DirectMap, init_mem_mapping};
 use foliant_kvirt::early::EarlyTables;
-use foliant_phys::BootOptions;
 use foliant_phys::boot::{EarlyBoot, Limits, Log, MachineKind, RegionKind, resources};
+use foliant_phys::{BootOptions, ZoneLayout};
 use foliant_soft::{SoftConfig, SoftMachine};
 use foliant_units::{Pfn, PhysAddr};
 
@@ -65,7 +65,7 @@ pub(super) fn boot(args: &Args, out: &mut String) -> Result<()> {
     let iomem = args
         .iomem
         .then(|| resources(early.map(), what.kernel, crash).to_string());
-    let phys = machine.take_over(early.memblock, BootOptions::default())?;
+    let phys = machine.take_over(early.memblock, options(args, limits))?;
     log.line(format_args!(
         "Built {} zonelists, mobility grouping on.  Total pages: {present}",
         nodes
@@ -103,6 +103,19 @@ fn kind(args: &Args) -> Result<MachineKind> {
             physical_bits: if args.levels == 5 { 52 } else { 46 },
         },
     })
+}
+
+/// The zones of the architecture.
+fn options(args: &Args, limits: Limits) -> BootOptions {
+    match args.arch {
+        Arch::I386 => BootOptions {
+            zones: ZoneLayout::I386 {
+                highmem: limits.max_low_pfn,
+            },
+            ..BootOptions::default()
+        },
+        Arch::X86_64 | Arch::Arm64 => BootOptions::default(),
+    }
 }
 
 fn nodes(early: &Early) -> usize {
