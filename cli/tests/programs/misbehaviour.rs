@@ -67,3 +67,11 @@ fn who_jumps_into_the_stub_is_killed() {
         assert!(matches!(status, Some(137 | 139)), "{at}: {status:?} {said}");
     }
 }
+
+#[test]
+fn nothing_can_be_mapped_over_the_machines_pages() {
+    let Some((status, said)) = run("64M", &["reserved"]) else {
+        return;
+    };
+    assert_eq!(status, Some(0), "{said}");
+}

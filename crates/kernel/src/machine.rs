@@ -6,7 +6,7 @@ use crate::space::Space;
 use foliant_platform::{Mmu, Nanos};
 use foliant_uapi::clone::WaitStatus;
 use foliant_uapi::signal::Signal;
-use foliant_units::{Errno, VirtAddr};
+use foliant_units::{Errno, VirtAddr, VirtRange};
 
 use crate::park::Sleeper;
 use crate::pid::Pid;
@@ -63,6 +63,12 @@ pub trait UserMachine: Mmu {
 
     /// Nanoseconds since 1970, UTC.
     fn realtime(&self) -> Nanos;
+
+    /// Addresses of every space that the machine keeps for itself, and that no
+    /// program can map. What programs notice of it is `NOMEM` for a fixed address.
+    fn reserved(&self) -> VirtRange {
+        VirtRange::default()
+    }
 
     /// The clocks together with the counter that user code reads with RDTSC;
     /// `None` where that is not one counter of constant rate.

@@ -57,6 +57,8 @@ pub struct Layout {
     /// Whether file systems are asked for 2 MiB alignment of shared memory
     /// (`shmem_enabled` is not `never`).
     pub huge_shmem: bool,
+    /// Addresses that the machine keeps for itself: nothing is ever mapped there.
+    pub reserved: VirtRange,
     random: Option<u64>,
 }
 
@@ -76,6 +78,7 @@ impl Layout {
             stack_start: VirtAddr::ZERO,
             read_implies_exec: false,
             huge_shmem: false,
+            reserved: VirtRange::default(),
             random: match randomness {
                 Randomness::None => None,
                 Randomness::Seed(seed) => Some(seed),

@@ -1,4 +1,6 @@
 /* Does what a guest should not, as the first argument says. */
+#define _GNU_SOURCE
+#include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +13,33 @@ static void unmap_own_stack(void)
 	uintptr_t here = (uintptr_t)__builtin_frame_address(0) & ~0xfffUL;
 
 	munmap((void *)(here - 0x100000), 0x100000 + 0x400000);
+}
+
+/* Nothing can be mapped where the machine keeps its own pages. */
+static int map_reserved(void)
+{
+	char *area = (char *)0x6fffe0000000UL;
+	int fixed = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+
+	if (mmap(area, 4096, PROT_READ | PROT_WRITE, fixed, -1, 0) != MAP_FAILED || errno != ENOMEM)
+		return 1;
+	/* A hint is only a hint; the answer lies elsewhere. */
+	char *other = mmap(area, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (other == MAP_FAILED || other == area)
+		return 2;
+	*other = 1;
+	/* Below it there is room, but none to grow into. */
+	char *below = mmap(area - 4096, 4096, PROT_READ | PROT_WRITE, fixed, -1, 0);
+
+	if (below == MAP_FAILED)
+		return 3;
+	*below = 1;
+	if (mremap(below, 4096, 8192, 0) != MAP_FAILED || errno != ENOMEM)
+		return 4;
+	if (mremap(below, 4096, 4096, MREMAP_MAYMOVE | MREMAP_FIXED, area) != MAP_FAILED)
+		return 5;
+	return munmap(area, 1 << 20) ? 6 : 0;
 }
 
 static void eat_memory(void)
@@ -39,6 +68,8 @@ int main(int count, char **words)
 		return 2;
 	if (!strcmp(words[1], "stack"))
 		unmap_own_stack();
+	if (!strcmp(words[1], "reserved"))
+		return map_reserved();
 	if (!strcmp(words[1], "memory"))
 		eat_memory();
 	if (!strcmp(words[1], "fork"))

@@ -261,6 +261,7 @@ fn layout<M: UserMachine>(kernel: &Kernel<M>, task: &Task<M>) -> Layout {
         Randomness::None
     };
     let mut layout = Layout::new(task.process().limit(Resource::Stack), growth, randomness);
+    layout.reserved = kernel.machine().reserved();
     layout.read_implies_exec = task.process().personality() & READ_IMPLIES_EXEC != 0;
     layout
 }

@@ -45,6 +45,10 @@ fn done<M: UserMachine>(result: Result<(), Errno>) -> Answer<M> {
 /// `mmap(address, length, protection, flags, descriptor, offset)`
 fn mmap<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
     let flags = MapFlags::from_bits_retain(ctx.args[3]);
+    if !ctx.args[5].is_multiple_of(PAGE_SIZE as u64) {
+        // Even before the question whether there is such a file.
+        return Err(Fail::Errno(Errno::INVAL));
+    }
     let file = if flags.contains(MapFlags::ANONYMOUS) {
         None
     } else {

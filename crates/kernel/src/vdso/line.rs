@@ -53,7 +53,7 @@ impl Line {
     /// The monotonic clock at `ticks`; the line's end if they are behind it.
     pub(super) fn at(&self, ticks: u64) -> u64 {
         let passed = ticks.saturating_sub(self.first).min(self.window);
-        self.base + (u128::from(passed) * u128::from(self.multiplier) >> 32) as u64
+        self.base + ((u128::from(passed) * u128::from(self.multiplier)) >> 32) as u64
     }
 
     /// Whether most of it is over, or the counter has started again.

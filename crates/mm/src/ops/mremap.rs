@@ -261,6 +261,7 @@ impl<B: Backing, W: PageWork<B>> Change<'_, B, W> {
         let fits = vma.range.end == step.from.end
             && !step.from.is_empty()
             && more.bytes().end <= self.book.layout.end
+            && self.is_reserved(more.bytes().start, more.bytes().len()).is_none()
             && !self.tree.overlaps(more);
         if fits {
             return self.extend(vma, more).map(|()| here);

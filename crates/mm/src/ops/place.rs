@@ -90,6 +90,9 @@ impl<B: Backing, W: PageWork<B>> Change<'_, B, W> {
         if !at.is_aligned() {
             return Err(Errno::INVAL);
         }
+        if self.is_reserved(at, wanted.len).is_some() {
+            return Err(Errno::NOMEM);
+        }
         if at.raw() < self.book.limits.lowest && !self.book.limits.may_map_low {
             return Err(Errno::PERM);
         }
@@ -185,13 +188,21 @@ impl<B: Backing, W: PageWork<B>> Change<'_, B, W> {
             return false;
         };
         end <= self.book.layout.end
+            && self.is_reserved(at, len).is_none()
             && self
                 .tree
                 .at_or_above(at.page())
                 .is_none_or(|next| end <= start_with_guard(next))
     }
 
-    /// Searches for free pages, away from stacks.
+    /// The machine's own range, if `len` bytes at `at` touch it.
+    pub(super) fn is_reserved(&self, at: VirtAddr, len: u64) -> Option<VirtRange> {
+        let own = self.book.layout.reserved;
+        let end = at.raw().saturating_add(len);
+        (own.start.raw() < end && at.raw() < own.end.raw()).then_some(own)
+    }
+
+    /// Searches for free pages, away from stacks and from what the machine keeps.
     ///
     /// # Linux source concept
     /// `vm_unmapped_area()`.
@@ -213,6 +224,13 @@ impl<B: Backing, W: PageWork<B>> Change<'_, B, W> {
                 Direction::TopDown => gap.end - pages,
                 Direction::BottomUp => gap.start,
             };
+            if let Some(own) = self.is_reserved(found.base(), len) {
+                limits = match direction {
+                    Direction::TopDown => foliant_units::VpnRange::new(limits.start, own.start.page()),
+                    Direction::BottomUp => foliant_units::VpnRange::new(own.end.page(), limits.end),
+                };
+                continue;
+            }
             let guard = self
                 .tree
                 .at_or_above(gap.end)

@@ -297,6 +297,11 @@ impl UserMachine for User {
         clock::realtime()
     }
 
+    fn reserved(&self) -> foliant_units::VirtRange {
+        use foliant_units::VirtAddr;
+        foliant_units::VirtRange::new(VirtAddr::new(host::STUB_BASE), VirtAddr::new(host::AREA_END))
+    }
+
     fn clock_sample(&self) -> Option<foliant_kernel::ClockSample> {
         self.0.counts_time.then(clock::sample)
     }
