@@ -47,3 +47,17 @@ fn statuses_and_signals_reach_the_shell() {
 fn here_documents_substitution_and_background_jobs() {
     Case::new(&["bash", "-c", "cat <<EOF | tr a-z A-Z\nhello $(echo world)\nEOF\n(for i in 4 3 2 1; do (sleep 0.0$i; echo $i) & done; wait) | sort; diff <(seq 5) <(seq 6); echo $?"]).same();
 }
+
+/// Where the heap begins, and that it is a mapping of its own.
+#[test]
+fn the_heap_of_a_static_program_stays_apart() {
+    Case::new(&[
+        "setarch",
+        "-R",
+        "busybox",
+        "sh",
+        "-c",
+        "busybox grep -B1 -F '[heap]' /proc/self/maps | busybox cut -c 18-",
+    ])
+    .same();
+}

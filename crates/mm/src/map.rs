@@ -134,6 +134,19 @@ impl<B: Backing, W: PageWork<B>> Change<'_, B, W> {
     /// Those of the object.
     pub(crate) fn place(&mut self, draft: Draft<B>) -> Result<Arc<Vma<B>>, Errno> {
         let left = self.tree.below(draft.range.start).cloned();
+        self.place_behind(left, draft)
+    }
+
+    /// As [`place`](Self::place), where `left` is the only VMA below that may
+    /// be joined.
+    ///
+    /// # Errors
+    /// Those of the object.
+    pub(crate) fn place_behind(
+        &mut self,
+        left: Option<Arc<Vma<B>>>,
+        draft: Draft<B>,
+    ) -> Result<Arc<Vma<B>>, Errno> {
         let right = self.tree.get(draft.range.end).cloned();
         let left = left.filter(|left| left.range.end == draft.range.start);
         for neighbour in [&left, &right].into_iter().flatten() {

@@ -88,14 +88,19 @@ impl<B: Backing, W: PageWork<B>> Change<'_, B, W> {
         if crowded || !self.book.may_expand(flags, range.len()) || !self.work.may_commit(range.len()) {
             return Err(Errno::NOMEM);
         }
-        self.place(Draft {
+        // What ends where the heap begins, as the bss of a static program, stays apart.
+        let start = self.book.layout.heap.start;
+        let left = self.tree.below(range.start).cloned();
+        let left = left.filter(|left| left.range.end.base() > start);
+        let draft = Draft {
             range,
             flags,
             pgoff: range.start.raw(),
             source: Source::Anonymous,
             name: None,
             family: None,
-        })?;
+        };
+        self.place_behind(left, draft)?;
         self.book.usage.add(flags, range.len());
         if flags.contains(VmFlags::LOCKED) {
             self.book.usage.locked += range.len();
