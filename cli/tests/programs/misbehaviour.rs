@@ -75,3 +75,11 @@ fn nothing_can_be_mapped_over_the_machines_pages() {
     };
     assert_eq!(status, Some(0), "{said}");
 }
+
+#[test]
+fn no_call_reaches_the_machines_pages_by_address() {
+    let Some((status, said)) = run("64M", &["reach"]) else {
+        return;
+    };
+    assert_eq!(status, Some(0), "{said}");
+}

@@ -1,11 +1,14 @@
 /* Does what a guest should not, as the first argument says. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 static void unmap_own_stack(void)
@@ -42,6 +45,45 @@ static int map_reserved(void)
 	return munmap(area, 1 << 20) ? 6 : 0;
 }
 
+/* Calls that reach into memory by address do not reach the machine's pages. */
+static int reach_in(void)
+{
+	unsigned long pages[] = { 0x6fffe0000000UL, 0x6fffe8000000UL, 0x6fffe8008000UL, 0x6ffffffff000UL };
+	int memory = open("/proc/self/mem", O_RDWR), step = 0;
+	char bytes[64];
+
+	if (memory < 0)
+		return 1;
+	for (unsigned i = 0; i < sizeof pages / sizeof *pages; i++) {
+		struct iovec here = { bytes, sizeof bytes }, there = { (void *)pages[i], sizeof bytes };
+
+		step = 10 * i;
+		if (pread(memory, bytes, sizeof bytes, pages[i]) != -1 || errno != EIO)
+			return step + 2;
+		if (pwrite(memory, bytes, sizeof bytes, pages[i]) != -1 || errno != EIO)
+			return step + 3;
+		if (process_vm_readv(getpid(), &here, 1, &there, 1, 0) != -1 || errno != EFAULT)
+			return step + 4;
+		if (process_vm_writev(getpid(), &here, 1, &there, 1, 0) != -1 || errno != EFAULT)
+			return step + 5;
+		/* The kernel reads and writes for others, too. */
+		if (read(memory, (void *)pages[i], 8) != -1)
+			return step + 6;
+		if (syscall(SYS_getrandom, (void *)pages[i], 8, 0) != -1 || errno != EFAULT)
+			return step + 7;
+		if (mprotect((void *)pages[i], 4096, PROT_READ | PROT_WRITE | PROT_EXEC) != -1 || errno != ENOMEM)
+			return step + 8;
+	}
+	/* Calls that have others made are none of the machine's. */
+	if (syscall(SYS_io_uring_setup, 8, bytes) != -1 || errno != ENOSYS)
+		return 61;
+	if (syscall(SYS_userfaultfd, 0) != -1)
+		return 62;
+	if (syscall(SYS_bpf, 0, bytes, 8) != -1)
+		return 63;
+	return 0;
+}
+
 static void eat_memory(void)
 {
 	for (;;) {
@@ -70,6 +112,8 @@ int main(int count, char **words)
 		unmap_own_stack();
 	if (!strcmp(words[1], "reserved"))
 		return map_reserved();
+	if (!strcmp(words[1], "reach"))
+		return reach_in();
 	if (!strcmp(words[1], "memory"))
 		eat_memory();
 	if (!strcmp(words[1], "fork"))
