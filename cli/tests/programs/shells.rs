@@ -61,3 +61,9 @@ fn the_heap_of_a_static_program_stays_apart() {
     ])
     .same();
 }
+
+/// Without randomness every line is the same, the machine's own pages included.
+#[test]
+fn the_map_of_a_static_program_is_linuxs() {
+    Case::new(&["setarch", "-R", "busybox", "sort", "/proc/self/maps"]).same();
+}

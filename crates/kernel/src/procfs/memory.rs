@@ -12,7 +12,7 @@ use foliant_uapi::stat::{Mode, Statfs};
 use foliant_uapi::text::Text;
 use foliant_units::{Errno, PAGE_SIZE, VirtAddr, Vpn, VpnRange};
 
-use super::Subject;
+use super::{Subject, gate};
 use crate::creds::Capability;
 use crate::fs::pseudo::Place;
 use crate::fs::{
@@ -29,6 +29,7 @@ pub(super) fn maps<M: UserMachine>(space: &Space<M>) -> Vec<u8> {
     for entry in space.maps() {
         entry.write(&mut text);
     }
+    gate::entry().write(&mut text);
     text
 }
 
@@ -39,6 +40,7 @@ pub(super) fn smaps<M: UserMachine>(space: &Space<M>) -> Vec<u8> {
     for vma in space.vmas().iter() {
         space.smaps(vma, &layout).write(&mut text);
     }
+    gate::record().write(&mut text);
     text
 }
 

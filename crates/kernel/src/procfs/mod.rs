@@ -4,6 +4,7 @@
 //! from the directory of the host that this lies over.
 
 mod descriptors;
+mod gate;
 mod knobs;
 mod limits;
 mod machine;
