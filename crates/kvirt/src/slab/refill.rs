@@ -36,6 +36,11 @@ impl<P: Platform> Cache<P> {
     /// Where someone is using the area, takes just that one.
     fn refill(&self) -> Option<Object> {
         let guard = self.enter();
+        // What brought the caller here may have been someone in the area, and
+        // not that it was empty. From now on it is.
+        if let Some(object) = guard.as_ref().and_then(|guard| guard.area.pop()) {
+            return Some(object);
+        }
         let cpu = self.platform.cpu().index();
         let mut batch = Batch::new();
         let want = if guard.is_some() { self.limits.batch } else { 1 };

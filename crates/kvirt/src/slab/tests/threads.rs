@@ -1,5 +1,7 @@
 //! Many threads at once.
 
+use core::panic::Location;
+
 use alloc::vec::Vec;
 use std::sync::Mutex;
 use std::thread;
@@ -97,4 +99,20 @@ fn a_cpu_gives_back_what_it_was_asked_for_when_it_next_frees() {
     drop(cache);
     gone(slab);
     let _ = platform.cpus();
+}
+
+/// Who finds its CPU's area in use goes the long way, and may find it full when
+/// it gets there.
+#[test]
+fn an_area_that_was_in_use_may_be_full() {
+    let slab = super::with_cpus(1, 512);
+    let cache = slab.create(CacheSpec::new("busy", 64)).unwrap();
+    let objects: Vec<_> = (0..200).map(|_| cache.alloc(How::KERNEL).unwrap()).collect();
+    objects.into_iter().for_each(|object| super::free(&cache, object));
+    let first = cache.alloc_slowly(How::KERNEL, Location::caller()).unwrap();
+    super::audit(&slab);
+    super::free(&cache, first.0);
+    drop(cache);
+    assert_eq!(super::audit(&slab).in_use, 0);
+    super::gone(slab);
 }
