@@ -5,6 +5,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 
+use super::built;
 use crate::tree;
 
 /// Where LLFree lies, if it is not named on the command line.
@@ -48,23 +49,5 @@ pub(super) fn run(llfree: Option<&Path>, cpu: Option<u32>, gate: bool) -> Result
     }
 
     let program = target.join("release").join(program);
-    let mut bench = match cpu {
-        Some(cpu) => {
-            let mut taskset = Command::new("taskset");
-            taskset.args(["-c", &cpu.to_string()]).arg(&program);
-            taskset
-        }
-        None => Command::new(&program),
-    };
-    if gate {
-        bench.arg("--gate");
-    }
-    let status = bench
-        .status()
-        .with_context(|| format!("cannot run {}", program.display()))?;
-    Ok(if status.success() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    built::run(&program, cpu, gate)
 }

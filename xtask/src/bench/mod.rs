@@ -1,5 +1,6 @@
 //! Benchmarks: Foliant and its peers in one run, printed as ratios.
 
+mod built;
 mod floor;
 mod frames;
 mod gates;

@@ -4,6 +4,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
 
+use super::built;
 use crate::tree;
 
 /// Builds the benchmark and runs it.
@@ -25,23 +26,5 @@ pub(super) fn run(cpu: Option<u32>, gate: bool) -> Result<ExitCode> {
         bail!("the benchmark does not build");
     }
     let program = root.join("target/release/tables");
-    let mut bench = match cpu {
-        Some(cpu) => {
-            let mut taskset = Command::new("taskset");
-            taskset.args(["-c", &cpu.to_string()]).arg(&program);
-            taskset
-        }
-        None => Command::new(&program),
-    };
-    if gate {
-        bench.arg("--gate");
-    }
-    let status = bench
-        .status()
-        .with_context(|| format!("cannot run {}", program.display()))?;
-    Ok(if status.success() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    built::run(&program, cpu, gate)
 }

@@ -158,11 +158,7 @@ impl<M: UserMachine> Listing<M> for Sys<M> {
 
     fn parent(&self) -> Result<NodeRef<M>, Errno> {
         let kernel = self.kernel.upgrade().ok_or(Errno::NOENT)?;
-        let caller = Caller {
-            process: 0,
-            thread: 0,
-            ..Caller::MACHINE
-        };
+        let caller = Caller::MACHINE;
         let proc = kernel.files().root().lookup(b"proc", caller)?;
         if self.name.is_empty() {
             Ok(proc)
