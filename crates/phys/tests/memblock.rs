@@ -56,6 +56,49 @@ fn filling_the_hole_joins_both_neighbours() {
     assert_eq!(draw(&memblock, 8), "ffffff..");
 }
 
+/// What `memblock_add_range()` does: overlaps do not change what is there.
+#[test]
+fn ram_that_is_there_keeps_its_node_and_attributes() {
+    let mut memblock = with_ram(&[(2, 4), (6, 8)]);
+    memblock.mark(range(6, 8), Attributes::HOTPLUG).unwrap();
+    memblock.add(Region::ram(range(0, 10), NodeId(1))).unwrap();
+    let nodes: Vec<_> = memblock
+        .memory()
+        .iter()
+        .map(|region| (region.range.start.raw(), region.node.0, region.attributes.bits()))
+        .collect();
+    assert_eq!(nodes, [(0, 1, 0), (2, 0, 0), (4, 1, 0), (6, 0, 1), (8, 1, 0)]);
+    memblock.add(Region::ram(range(1, 9), NodeId(2))).unwrap();
+    assert_eq!(memblock.memory().len(), 5, "nothing was left to add");
+    memblock.set_node(range(0, 10), NodeId(0)).unwrap();
+    memblock.unmark(range(0, 10), Attributes::all()).unwrap();
+    assert_eq!((memblock.memory().len(), memblock.total()), (1, 10));
+}
+
+#[test]
+fn a_region_over_a_full_list_fills_every_gap_or_none() {
+    let mut memblock = Boot::new();
+    for at in 0..100 {
+        memblock
+            .add(Region::ram(range(at * 4, at * 4 + 1), NodeId(0)))
+            .unwrap();
+    }
+    let whole = Region::ram(range(0, 400), NodeId(1));
+    assert_eq!(memblock.add(whole), Err(TooManyRegions));
+    assert_eq!((memblock.memory().len(), memblock.total()), (100, 100));
+    let platform = TestPlatform::<true>::new(1 << 20, 1);
+    memblock.allow_growth(platform);
+    memblock
+        .add(Region::ram(range(4096, 1 << 20), NodeId(0)))
+        .unwrap();
+    memblock.add(whole).unwrap();
+    assert_eq!(
+        (memblock.memory().len(), memblock.total()),
+        (201, 400 + (1 << 20) - 4096)
+    );
+    assert!(memblock.audit());
+}
+
 #[test]
 fn reservations_may_overlap_and_cover_holes() {
     let mut memblock = with_ram(&[(0, 4), (6, 10)]);
@@ -264,7 +307,10 @@ fn random_operations_agree_with_a_naive_model() {
                         ..Region::ram(pages(start, end), NodeId(node))
                     };
                     memblock.add(region).unwrap();
-                    cells.iter_mut().for_each(|cell| cell.ram = Some((node, bits)));
+                    // What is there already stays what it is.
+                    cells.iter_mut().for_each(|cell| {
+                        cell.ram.get_or_insert((node, bits));
+                    });
                 }
                 2 => {
                     memblock.remove(pages(start, end)).unwrap();

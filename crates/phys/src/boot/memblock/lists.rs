@@ -48,8 +48,7 @@ enum Which {
 /// ask memblock again.
 ///
 /// # Linux source concept
-/// `struct memblock`, mm/memblock.c. Differs: what is added over a region that
-/// is there already replaces its node and attributes.
+/// `struct memblock`, mm/memblock.c.
 #[derive(Debug)]
 pub struct Memblock<P> {
     memory: Regions,
@@ -188,14 +187,16 @@ impl<P: Platform> Memblock<P> {
         self.growth = Some(platform);
     }
 
-    /// Adds RAM. Where it overlaps RAM that is there already, the new node and
-    /// attributes win.
+    /// Adds RAM. What of it is there already keeps its node and attributes.
     ///
     /// # Errors
     /// [`TooManyRegions`].
+    ///
+    /// # Linux source concept
+    /// `memblock_add_range()`.
     pub fn add(&mut self, region: Region) -> Result<(), TooManyRegions> {
-        self.make_room(Which::Memory, 2, region.range)?;
-        self.memory.insert(region);
+        self.make_room(Which::Memory, self.memory.gaps(region.range), region.range)?;
+        self.memory.fill(region);
         Ok(())
     }
 
@@ -236,8 +237,8 @@ impl<P: Platform> Memblock<P> {
     /// # Errors
     /// [`TooManyRegions`].
     pub fn reserve(&mut self, range: PhysRange) -> Result<(), TooManyRegions> {
-        self.make_room(Which::Reserved, 2, range)?;
-        self.reserved.insert(Region::ram(range, NodeId(0)));
+        self.make_room(Which::Reserved, self.reserved.gaps(range), range)?;
+        self.reserved.fill(Region::ram(range, NodeId(0)));
         Ok(())
     }
 
@@ -322,14 +323,14 @@ impl<P: Platform> Memblock<P> {
     /// Makes sure that a list has room for `new` regions; `keep_off` is about
     /// to change and no place for a list.
     fn make_room(&mut self, which: Which, new: usize, keep_off: PhysRange) -> Result<(), TooManyRegions> {
-        if self.list(which).spare() >= new {
-            return Ok(());
+        while self.list(which).spare() < new {
+            if which == Which::Memory {
+                // For the reservation of the new list and the hole of the old one.
+                self.make_room(Which::Reserved, 3, keep_off)?;
+            }
+            self.grow(which, keep_off)?;
         }
-        if which == Which::Memory {
-            // For the reservation of the new list and the hole of the old one.
-            self.make_room(Which::Reserved, 3, keep_off)?;
-        }
-        self.grow(which, keep_off)
+        Ok(())
     }
 
     fn grow(&mut self, which: Which, keep_off: PhysRange) -> Result<(), TooManyRegions> {
@@ -351,7 +352,7 @@ impl<P: Platform> Memblock<P> {
         // 3. `self` keeps a clone of the platform.
         let array = unsafe { RamArray::new(&platform, range) };
         let old = self.list(which).move_to(array);
-        self.reserved.insert(Region::ram(range, NodeId(0)));
+        self.reserved.fill(Region::ram(range, NodeId(0)));
         if let Some(old) = old {
             let freed = old.range();
             old.wipe();

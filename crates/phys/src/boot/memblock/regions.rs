@@ -69,21 +69,41 @@ impl Regions {
         }
     }
 
-    /// Puts a region in; it replaces what it overlaps. Needs room for two.
-    pub(super) fn insert(&mut self, region: Region) {
-        if region.range.is_empty() {
-            return;
+    /// How many regions [`fill`](Self::fill) will put in, before it joins them.
+    pub(super) fn gaps(&self, range: PhysRange) -> usize {
+        let (mut at, mut gaps) = (range.start, 0);
+        for region in &self.as_slice()[self.first_reaching(range)..] {
+            if region.range.start >= range.end {
+                break;
+            }
+            gaps += usize::from(at < region.range.start);
+            at = region.range.end;
         }
-        self.cut(region.range);
-        let at = self
-            .as_slice()
-            .partition_point(|other| other.range.start < region.range.start);
-        self.open(at);
-        self.all_mut()[at] = region;
-        self.join(at);
-        if at > 0 {
-            self.join(at - 1);
+        gaps + usize::from(at < range.end)
+    }
+
+    /// Puts in what of a region is in no other yet; those that are there stay
+    /// what they are. Needs room for its [`gaps`](Self::gaps).
+    pub(super) fn fill(&mut self, region: Region) {
+        let first = self.first_reaching(region.range);
+        let (mut at, mut place) = (region.range.start, first);
+        while at < region.range.end {
+            let next = self.as_slice().get(place).map(|next| next.range);
+            match next {
+                Some(next) if next.start <= at => at = next.end,
+                _ => {
+                    let end = next.map_or(region.range.end, |next| next.start.min(region.range.end));
+                    self.open(place);
+                    self.all_mut()[place] = Region {
+                        range: PhysRange::new(at, end),
+                        ..region
+                    };
+                    at = end;
+                }
+            }
+            place += 1;
         }
+        self.join_all(first, place);
     }
 
     /// Removes `range` from every region. Needs room for one.
@@ -130,10 +150,7 @@ impl Regions {
             change(&mut self.all_mut()[at]);
             at += 1;
         }
-        // From the end, so that joining does not move what is still to join.
-        for at in (first.saturating_sub(1)..at).rev() {
-            self.join(at);
-        }
+        self.join_all(first, at);
     }
 
     /// Reports a list that is out of order.
@@ -168,6 +185,15 @@ impl Regions {
                 range: PhysRange::new(border, region.range.end),
                 ..region
             };
+        }
+    }
+
+    /// Joins what can be joined of the regions from `first` up to `end` and
+    /// their neighbours.
+    fn join_all(&mut self, first: usize, end: usize) {
+        // From the end, so that joining does not move what is still to join.
+        for at in (first.saturating_sub(1)..end).rev() {
+            self.join(at);
         }
     }
 
