@@ -37,7 +37,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         None if args.words.is_empty() => bail!("say where: an image with -s, or descriptors with --words"),
         None => (args.words.clone(), !args.i386),
     };
-    show(&words, long)?;
+    io::stdout()
+        .lock()
+        .write_all(gdt_table(&words, long).as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -68,28 +70,24 @@ fn translate(image: &foliant_inspect::Image, root: Root, at: VirtAddr) -> Option
     })
 }
 
-fn show(words: &[u64], long: bool) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    writeln!(
-        out,
-        "{:<8} {:<18} {:<18} {:<10} {:<3} what",
+/// The descriptors as a table; `long` says that the processor has long mode.
+pub fn gdt_table(words: &[u64], long: bool) -> String {
+    let mut out = format!(
+        "{:<8} {:<18} {:<18} {:<10} {:<3} what\n",
         "selector", "word", "base", "limit", "DPL"
-    )?;
+    );
     let mut upper_half = false;
     for (nth, &word) in words.iter().enumerate() {
         let selector = format!("{:#04x}", nth * 8);
         if upper_half {
             upper_half = false;
-            writeln!(out, "{selector:<8} {word:#018x} (upper half of the one before)")?;
+            out += &format!("{selector:<8} {word:#018x} (upper half of the one before)\n");
             continue;
         }
         let descriptor = Descriptor(word);
         if word == 0 {
-            writeln!(
-                out,
-                "{selector:<8} {word:#018x} {}",
-                if nth == 0 { "null" } else { "empty" }
-            )?;
+            let what = if nth == 0 { "null" } else { "empty" };
+            out += &format!("{selector:<8} {word:#018x} {what}\n");
             continue;
         }
         upper_half = long && descriptor.is_double();
@@ -103,12 +101,9 @@ fn show(words: &[u64], long: bool) -> io::Result<()> {
         let limit = format!("{:#x}", descriptor.limit());
         let what = describe(descriptor, long);
         let privilege = descriptor.privilege();
-        writeln!(
-            out,
-            "{selector:<8} {word:#018x} {base:<18} {limit:<10} {privilege:<3} {what}"
-        )?;
+        out += &format!("{selector:<8} {word:#018x} {base:<18} {limit:<10} {privilege:<3} {what}\n");
     }
-    Ok(())
+    out
 }
 
 fn describe(descriptor: Descriptor, long: bool) -> String {

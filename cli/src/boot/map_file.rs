@@ -13,7 +13,7 @@ use crate::size::Size;
 pub(super) const ENTRIES: usize = 4096;
 
 /// A map of any size that makes sense.
-pub(super) type Map = MemoryMap<ENTRIES>;
+pub type Map = MemoryMap<ENTRIES>;
 
 /// Reads a map; what form it has shows from what is in it.
 pub(super) fn read(path: &Path) -> Result<Map> {
@@ -22,7 +22,11 @@ pub(super) fn read(path: &Path) -> Result<Map> {
     parse(&text).with_context(|| format!("{name} is no memory map"))
 }
 
-fn parse(text: &str) -> Result<Map> {
+/// Reads the text of a map.
+///
+/// # Errors
+/// What is no map, by line.
+pub fn parse(text: &str) -> Result<Map> {
     if text.contains("BIOS-e820: ") {
         return Ok(Map::from_log(text)?);
     }

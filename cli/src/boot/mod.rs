@@ -7,7 +7,10 @@ mod steps;
 
 use std::process::ExitCode;
 
+use clap::Parser;
+
 pub(crate) use args::Args;
+pub use map_file::{Map, parse as read_map};
 
 use crate::OWN_FAILURE;
 
@@ -23,4 +26,21 @@ pub(crate) fn run(args: &Args) -> ExitCode {
             ExitCode::from(OWN_FAILURE)
         }
     }
+}
+
+/// The arguments of `foliant boot` alone.
+#[derive(Parser)]
+struct Alone {
+    #[command(flatten)]
+    args: Args,
+}
+
+/// Boots as `foliant boot` does with these arguments, from a map in memory,
+/// and writes the log.
+///
+/// # Errors
+/// What the command says and prints; the log is as far as the boot came.
+pub fn boot(arguments: &[&str], map: &Map, log: &mut String) -> Result<(), anyhow::Error> {
+    let alone = Alone::try_parse_from(std::iter::once(&"boot").chain(arguments))?;
+    steps::boot_from(&alone.args, map, log)
 }

@@ -27,14 +27,19 @@ type Early = EarlyBoot<SoftMachine, ENTRIES>;
 
 pub(super) fn boot(args: &Args, out: &mut String) -> Result<()> {
     args.refuse_strangers()?;
-    let map = Box::new(args.memory_map()?);
+    boot_from(args, &args.memory_map()?, out)
+}
+
+/// As [`boot`], from this map.
+pub(super) fn boot_from(args: &Args, map: &Map, out: &mut String) -> Result<()> {
+    args.refuse_strangers()?;
     let kind = kind(args)?;
-    let machine = machine(&map)?;
+    let machine = machine(map)?;
     let mut log = Log::new(out);
     let log = &mut log;
 
     // The map, its limits, and what is taken from the start.
-    let mut early = Box::new(EarlyBoot::new(&machine, kind, args.dialect(), &map, log)?);
+    let mut early = Box::new(EarlyBoot::new(&machine, kind, args.dialect(), map, log)?);
     if let Some(limit) = args.mem {
         early.limit_memory(limit.0, log)?;
     }
