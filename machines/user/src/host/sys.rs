@@ -66,6 +66,10 @@ pub fn map_shared(fd: &OwnedFd, size: usize) -> Result<core::ptr::NonNull<u8>, H
     }
     // SAFETY: the range was just mapped; the advice changes only forks.
     check("madvise", unsafe { libc::madvise(at, size, libc::MADV_DONTFORK) })?;
+    // Where `shmem_enabled` is `advise`, the host then gives large pages at the
+    // first touch. A host without them refuses, and all works as before.
+    // SAFETY: as above; the advice changes no contents.
+    unsafe { libc::madvise(at, size, libc::MADV_HUGEPAGE) };
     core::ptr::NonNull::new(at.cast()).ok_or(error)
 }
 

@@ -6,8 +6,11 @@
 //! one frame costs, and one of 512 costs less. Nothing that a guest can see
 //! depends on it.
 //!
-//! The host takes a while to make a large page, so one thread does it beside
-//! the programs, for blocks of which some frames were shown already.
+//! Where the host lets shared memory ask for large pages (`shmem_enabled` is
+//! `advise`), they come with the first touch and nothing is left to do here.
+//! Elsewhere the host takes a while to make one of the small pages that are
+//! there, so one thread does it beside the programs, for blocks of which some
+//! frames were shown already.
 
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard};
