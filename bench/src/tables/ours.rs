@@ -92,10 +92,25 @@ impl Ours {
         }
     }
 
-    pub(super) fn map_one(&self, page: u64) {
-        let page = Vpn::new(page);
-        if let Ok(Some(mut table)) = self.0.lock_leaf(page, Missing::Allocate) {
-            table.replace(page, leaf(page));
+    /// Maps pages one after the other, as peers do: nobody else is there.
+    pub(super) fn map_each_exclusive(&mut self, pages: &[u64]) {
+        let mut cursor = self.0.exclusive();
+        for &page in pages {
+            let page = Vpn::new(page);
+            let mapped = cursor.set(page, leaf(page));
+            debug_assert!(mapped.is_ok());
+        }
+    }
+
+    /// Maps pages one after the other as faults do, under the lock of each leaf table.
+    pub(super) fn map_each(&self, pages: &[u64]) {
+        for &page in pages {
+            let page = Vpn::new(page);
+            if let Ok(Some(mut table)) = self.0.lock_leaf(page, Missing::Allocate)
+                && table.get(page).is_empty()
+            {
+                table.set(page, leaf(page));
+            }
         }
     }
 }

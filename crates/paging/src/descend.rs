@@ -29,7 +29,7 @@ pub enum Missing {
 }
 
 /// Where a descent ended.
-enum End {
+pub(crate) enum End {
     /// At the table of the wanted level, or above it at one whose entry maps
     /// memory or is absent.
     Table { table: Pfn, level: Level },
@@ -53,6 +53,10 @@ pub(crate) struct Spare<'t, S: Store> {
 impl<S: Store> Spare<'_, S> {
     pub(crate) fn table(&self) -> Pfn {
         self.table
+    }
+
+    pub(crate) fn level(&self) -> Level {
+        self.level
     }
 
     /// The caller has linked it.
@@ -262,7 +266,7 @@ impl<S: Store, F: Format> Tree<S, F> {
 
     /// Reads down to `wanted`; the caller has pinned the epoch.
     #[inline]
-    fn descend(&self, page: Vpn, wanted: Level) -> End {
+    pub(crate) fn descend(&self, page: Vpn, wanted: Level) -> End {
         let mut table = self.store.root();
         for_each_linking_level!(F, level => {
             if level == wanted {
@@ -317,5 +321,14 @@ impl<S: Store, F: Format> Tree<S, F> {
     /// Live entries of `table`, for checks.
     pub(crate) fn live(&self, table: Pfn) -> u32 {
         self.store.header(table).live().load(Ordering::Relaxed)
+    }
+
+    /// Adds `change`, which may be a negative number's complement, to the live
+    /// entries of a table that nobody else changes.
+    #[inline]
+    pub(crate) fn add_live(&self, table: Pfn, change: u32) {
+        let header = self.store.header(table);
+        let live = header.live().load(Ordering::Relaxed);
+        header.live().store(live.wrapping_add(change), Ordering::Relaxed);
     }
 }

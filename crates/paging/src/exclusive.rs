@@ -1,26 +1,36 @@
 //! Editing tables that nobody else uses.
 
-use foliant_arch::{Entry, Format, Level};
+use foliant_arch::{Entry, Format, Geometry, Level};
 use foliant_phys::AllocError;
-use foliant_platform::sync::atomic::Ordering;
 use foliant_units::{Pfn, Vpn, VpnRange};
 
-use crate::store::{Header, Store, Words};
+use crate::descend::End;
+use crate::store::{Store, Words};
 use crate::tree::{Tree, frame_of};
 
-/// The table that the last page was in.
+/// The leaf table that the last page was in.
 struct Current<'t, S: Store + 't> {
     words: S::Words<'t>,
     table: Pfn,
     range: VpnRange,
 }
 
+/// The last table whose entries link leaf tables.
+struct Directory<'t, S: Store + 't> {
+    words: S::Words<'t>,
+    /// Number of its part of the address space; not that of any before the
+    /// first descent.
+    number: u64,
+}
+
 /// A cursor over tables that no CPU walks and no other thread edits: a space
 /// under construction or in its last hour. No locks, plain stores, and the
-/// last leaf table is remembered, so that neighbours cost no descent.
+/// last leaf table and the one above it are remembered, so that neighbours
+/// cost no descent and pages near by one step.
 pub struct ExclusiveTables<'t, S: Store, F: Format> {
     tree: &'t Tree<S, F>,
     current: Option<Current<'t, S>>,
+    directory: Directory<'t, S>,
 }
 
 impl<S: Store, F: Format> Tree<S, F> {
@@ -29,8 +39,12 @@ impl<S: Store, F: Format> Tree<S, F> {
     /// accessed and dirty bits, nothing worse.
     pub fn exclusive(&mut self) -> ExclusiveTables<'_, S, F> {
         ExclusiveTables {
-            tree: self,
+            directory: Directory {
+                words: self.store.words(self.store.root()),
+                number: u64::MAX,
+            },
             current: None,
+            tree: self,
         }
     }
 }
@@ -38,21 +52,50 @@ impl<S: Store, F: Format> Tree<S, F> {
 impl<'t, S: Store, F: Format> ExclusiveTables<'t, S, F> {
     /// The entry of `page`; of a page without table, empty.
     pub fn get(&mut self, page: Vpn) -> F::Entry {
-        match self.at(page) {
-            Some(words) => F::Entry::from_raw(words.load(F::GEOMETRY.index(Level::PTE, page))),
+        match self.leaf(page) {
+            Some(table) => {
+                let index = F::GEOMETRY.index(Level::PTE, page);
+                F::Entry::from_raw(self.tree.store.words(table).load(index))
+            }
             None => self.tree.get(page),
         }
     }
 
-    /// Writes the entry of `page`, whatever was there.
+    /// Writes the entry of `page`, whatever was there. A large mapping in the
+    /// way is split first.
     ///
     /// # Errors
     /// No memory for a table. Tables made on the way stay, empty.
+    #[inline]
     pub fn set(&mut self, page: Vpn, entry: F::Entry) -> Result<(), AllocError> {
-        self.fill(VpnRange::new(page, page + 1), |_| entry)
+        let Some(table) = self.leaf(page) else {
+            return self.set_slowly(page, entry);
+        };
+        self.put(table, page, entry);
+        Ok(())
     }
 
-    /// Writes the entries of `pages`, whatever was there.
+    #[inline]
+    fn put(&self, table: Pfn, page: Vpn, entry: F::Entry) {
+        let words = self.tree.store.words(table);
+        let index = F::GEOMETRY.index(Level::PTE, page);
+        let old = F::Entry::from_raw(words.load(index));
+        words.store_plain(index, entry.raw());
+        if old.is_empty() != entry.is_empty() {
+            let change = if entry.is_empty() { u32::MAX } else { 1 };
+            self.tree.add_live(table, change);
+        }
+    }
+
+    #[cold]
+    fn set_slowly(&mut self, page: Vpn, entry: F::Entry) -> Result<(), AllocError> {
+        let table = self.make(page)?;
+        self.put(table, page, entry);
+        Ok(())
+    }
+
+    /// Writes the entries of `pages`, whatever was there. Large mappings in the
+    /// way are split first.
     ///
     /// # Errors
     /// No memory for a table; the pages below the first missing table are written.
@@ -60,18 +103,22 @@ impl<'t, S: Store, F: Format> ExclusiveTables<'t, S, F> {
         let step = F::GEOMETRY.entry_pages(Level::PTE);
         let mut at = pages.start;
         while at < pages.end {
-            self.make(at)?;
+            if !self.at(at) {
+                let table = self.make(at)?;
+                self.enter(table, at);
+            }
             at = self.each(at, pages.end, step, |page, _| entry(page));
         }
         Ok(())
     }
 
-    /// Changes each entry of `pages` that is not empty to what `change` makes of it.
+    /// Changes each entry of `pages` that is not empty to what `change` makes
+    /// of it. Large mappings stay as they are.
     pub fn update(&mut self, pages: VpnRange, mut change: impl FnMut(Vpn, F::Entry) -> F::Entry) {
         let step = F::GEOMETRY.entry_pages(Level::PTE);
         let mut at = pages.start;
         while at < pages.end {
-            if self.at(at).is_none() {
+            if !self.at(at) {
                 let (_, level) = self.tree.look_up(at);
                 at = F::GEOMETRY.entry_range(level, at).end;
                 continue;
@@ -94,8 +141,7 @@ impl<'t, S: Store, F: Format> ExclusiveTables<'t, S, F> {
     ) -> Vpn {
         let Some(current) = &self.current else { return end };
         let stop = current.range.end.min(end);
-        let header = self.tree.store.header(current.table);
-        let mut count = header.live().load(Ordering::Relaxed);
+        let mut count = 0u32;
         let mut index = F::GEOMETRY.index(Level::PTE, at);
         let mut page = at;
         while page < stop {
@@ -103,70 +149,101 @@ impl<'t, S: Store, F: Format> ExclusiveTables<'t, S, F> {
             let new = change(page, old);
             if new != old {
                 current.words.store_plain(index, new.raw());
-                count = count + u32::from(old.is_empty()) - u32::from(new.is_empty());
+                count = count
+                    .wrapping_add(u32::from(old.is_empty()))
+                    .wrapping_sub(u32::from(new.is_empty()));
             }
             index += 1;
             page += step;
         }
-        header.live().store(count, Ordering::Relaxed);
+        self.tree.add_live(current.table, count);
         stop
     }
 
-    /// The leaf table of `page`, if there is one.
-    fn at(&mut self, page: Vpn) -> Option<S::Words<'t>> {
-        if let Some(current) = &self.current
-            && current.range.contains(page)
-        {
-            return Some(current.words);
+    /// Makes the leaf table of `page` the current one; false if there is none.
+    #[inline]
+    fn at(&mut self, page: Vpn) -> bool {
+        let is_current = |leaf: &Current<'t, S>| leaf.range.contains(page);
+        if self.current.as_ref().is_some_and(is_current) {
+            return true;
         }
-        let (table, level) = self.deepest(page);
-        (level == Level::PTE).then(|| self.enter(table, page))
-    }
-
-    fn enter(&mut self, table: Pfn, page: Vpn) -> S::Words<'t> {
-        let words = self.tree.store.words(table);
-        let range = F::GEOMETRY.table_range(Level::PTE, page);
-        self.current = Some(Current { words, table, range });
-        words
-    }
-
-    /// Makes the tables for `page` and makes its leaf table the current one.
-    fn make(&mut self, page: Vpn) -> Result<(), AllocError> {
-        while self.at(page).is_none() {
-            let (table, level) = self.deepest(page);
-            let Some(below) = F::GEOMETRY.below(level) else {
-                return Ok(());
-            };
-            let spare = self.tree.spare(below)?;
-            let index = F::GEOMETRY.index(level, page);
-            let words = self.tree.store.words(table);
-            debug_assert!(
-                words.load(index) == 0,
-                "a large mapping is in the way at {page:?}"
-            );
-            words.store(index, F::Entry::link(spare.table().base(), level).raw());
-            let header = self.tree.store.header(table);
-            let live = header.live().load(Ordering::Relaxed);
-            header.live().store(live + 1, Ordering::Relaxed);
-            self.tree.count(below, true);
-            spare.linked();
-        }
-        Ok(())
-    }
-
-    /// The lowest table on the way to `page`.
-    fn deepest(&self, page: Vpn) -> (Pfn, Level) {
-        let mut table = self.tree.store.root();
-        let mut level = F::GEOMETRY.top();
-        while let Some(below) = F::GEOMETRY.below(level) {
-            let word = self.tree.store.words(table).load(F::GEOMETRY.index(level, page));
-            let entry = F::Entry::from_raw(word);
-            if !entry.is_table(level) {
-                break;
+        match self.leaf(page) {
+            Some(table) => {
+                self.enter(table, page);
+                true
             }
-            table = frame_of(entry, level);
-            level = below;
+            None => false,
         }
-        (table, level)
     }
+
+    fn enter(&mut self, table: Pfn, page: Vpn) {
+        self.current = Some(Current {
+            words: self.tree.store.words(table),
+            table,
+            range: F::GEOMETRY.table_range(Level::PTE, page),
+        });
+    }
+
+    /// The leaf table of `page`, if there is one.
+    #[inline]
+    fn leaf(&mut self, page: Vpn) -> Option<Pfn> {
+        let level = const { above_leaf(&F::GEOMETRY) };
+        let number = page.raw() / const { F::GEOMETRY.table_pages(above_leaf(&F::GEOMETRY)) };
+        if number != self.directory.number {
+            self.directory.words = self.directory_of(page)?;
+            self.directory.number = number;
+        }
+        let link = F::Entry::from_raw(self.directory.words.load(F::GEOMETRY.index(level, page)));
+        link.is_table(level).then(|| frame_of(link, level))
+    }
+
+    /// The table whose entries link leaf tables, if there is one for `page`.
+    fn directory_of(&self, page: Vpn) -> Option<S::Words<'t>> {
+        let level = const { above_leaf(&F::GEOMETRY) };
+        match self.tree.descend(page, level) {
+            End::Table { table, level: found } if found == level => Some(self.tree.store.words(table)),
+            _ => None,
+        }
+    }
+
+    /// Makes the leaf table of `page` and the tables above that are missing.
+    #[cold]
+    fn make(&mut self, page: Vpn) -> Result<Pfn, AllocError> {
+        loop {
+            let (above, level) = match self.tree.descend(page, Level::PTE) {
+                End::Table { table, level } if level == Level::PTE => return Ok(table),
+                End::Table { table, level } | End::Hole { table, level } => (table, level),
+            };
+            // Above the leaf level there always is a level below.
+            let below = F::GEOMETRY.below(level).unwrap_or(Level::PTE);
+            let spare = self.tree.spare(below)?;
+            let table = spare.table();
+            let index = F::GEOMETRY.index(level, page);
+            let words = self.tree.store.words(above);
+            let old = F::Entry::from_raw(words.load(index));
+            if old.is_empty() {
+                self.tree.add_live(above, 1);
+            } else {
+                self.tree.fill_parts(&spare, old);
+            }
+            words.store(index, F::Entry::link(table.base(), level).raw());
+            self.tree.count_alone(below);
+            spare.linked();
+            if below == Level::PTE {
+                return Ok(table);
+            }
+        }
+    }
+}
+
+/// The level whose entries link leaf tables.
+const fn above_leaf(geometry: &Geometry) -> Level {
+    let mut level = Level::PMD;
+    while geometry.is_folded(level) {
+        match level.up() {
+            Some(up) => level = up,
+            None => break,
+        }
+    }
+    level
 }

@@ -5,7 +5,7 @@ use foliant_phys::AllocError;
 use foliant_platform::sync::atomic::Ordering;
 use foliant_units::Vpn;
 
-use crate::descend::Missing;
+use crate::descend::{Missing, Spare};
 use crate::gather::GatherOf;
 use crate::mutant::{Mutant, seeded};
 use crate::store::{Header, Store, Words};
@@ -41,18 +41,9 @@ impl<S: Store, F: Format> Tree<S, F> {
             return Ok(false);
         }
 
-        let words = self.store.words(spare.table());
-        let parts = F::GEOMETRY.entries(below);
-        self.store
-            .header(spare.table())
-            .live()
-            .store(parts as u32, Ordering::Relaxed);
         let link = F::Entry::link(spare.table().base(), level);
         loop {
-            for index in 0..parts {
-                let part = large.part(below, index, F::GEOMETRY.entry_pages(below));
-                words.store_plain(index, part.raw());
-            }
+            self.fill_parts(&spare, large);
             // The hardware may have used or dirtied the mapping meanwhile.
             if seeded(Mutant::SplitByStore) {
                 guard.replace(page, link);
@@ -67,5 +58,20 @@ impl<S: Store, F: Format> Tree<S, F> {
         spare.linked();
         gather.removed(guard.range());
         Ok(true)
+    }
+
+    /// Makes `spare` translate as the large mapping from the level above does.
+    pub(crate) fn fill_parts(&self, spare: &Spare<'_, S>, large: F::Entry) {
+        let (words, level) = (self.store.words(spare.table()), spare.level());
+        let parts = F::GEOMETRY.entries(level);
+        for index in 0..parts {
+            let part = large.part(level, index, F::GEOMETRY.entry_pages(level));
+            words.store_plain(index, part.raw());
+        }
+        let live = if large.is_empty() { 0 } else { parts as u32 };
+        self.store
+            .header(spare.table())
+            .live()
+            .store(live, Ordering::Relaxed);
     }
 }

@@ -89,6 +89,12 @@ impl<S: Store, F: Format> Tree<S, F> {
         }
     }
 
+    /// Counts one more table of `level`, where nobody else counts.
+    pub(crate) fn count_alone(&self, level: Level) {
+        let count = &self.counts[level.index()];
+        count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
     pub(crate) fn pin(&self) -> Pin<'_> {
         self.epoch.pin(self.store.cpu())
     }
