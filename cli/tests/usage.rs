@@ -29,6 +29,9 @@ fn help_is_enough_to_get_going() {
         "--strace",
         "--audit",
         "--fail-frame",
+        "--walk",
+        "--walk-at",
+        "--pt",
         "foliant run",
     ] {
         assert!(help.contains(word), "{word} is missing:\n{help}");

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use foliant_arch::arm64::Half;
 use foliant_arch::{Access, AccessKind, explain};
 use foliant_inspect::linux::Kernel;
-use foliant_inspect::listing::list;
+use foliant_inspect::listing::Tables;
 use foliant_inspect::{Image, Kind, Root, TableFormat, with_format};
 use foliant_units::{PhysAddr, VirtAddr};
 
@@ -152,7 +152,7 @@ fn every_sort_of_file_holds_the_same_memory() {
         );
         let mut count = 0;
         let root = Root::new(TableFormat::X86_64, PhysAddr::new(0x1000));
-        let listed = list(&image, root, Half::Low, |mapping| {
+        let listed = Tables::in_image(&image, root, Half::Low).list(|mapping| {
             count += mapping.len / mapping.page;
             ControlFlow::Continue(())
         });
@@ -208,7 +208,7 @@ fn use_all(file: Vec<u8>, random: &mut Random) {
     let (format, _) = TableFormat::ALL[random.next(TableFormat::ALL.len())];
     let root = Root::new(format, PhysAddr::new(0x1000));
     let mut runs = 0u32;
-    let _either = list(&image, root, Half::Low, |_| {
+    let _either = Tables::in_image(&image, root, Half::Low).list(|_| {
         runs += 1;
         if runs < 10_000 {
             ControlFlow::Continue(())

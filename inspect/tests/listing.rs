@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use foliant_arch::arm64::{Descriptor, DescriptorFlags, Half};
 use foliant_arch::x86_64::{Pte, PteFlags};
 use foliant_arch::{Entry, Level};
-use foliant_inspect::listing::{ListError, Mapping, list, ptdump};
+use foliant_inspect::listing::{ListError, Mapping, Tables};
 use foliant_inspect::{Image, Root, TableFormat};
 use foliant_units::{Pfn, PhysAddr};
 
@@ -43,7 +43,7 @@ fn kernel() -> Image {
 fn text(image: &Image, format: TableFormat, half: Half) -> Result<String, ListError> {
     let mut out = Vec::new();
     let root = Root::new(format, PhysAddr::new(TOP));
-    ptdump(image, root, half, &mut out).unwrap()?;
+    Tables::in_image(image, root, half).ptdump(&mut out).unwrap()?;
     Ok(String::from_utf8(out).unwrap())
 }
 
@@ -98,15 +98,11 @@ fn a_dump_of_arm64_reads_as_linux_writes_it() {
 
 fn mappings(image: &Image, format: TableFormat) -> Result<Vec<Mapping>, ListError> {
     let mut all = Vec::new();
-    list(
-        image,
-        Root::new(format, PhysAddr::new(TOP)),
-        Half::Low,
-        |mapping| {
-            all.push(mapping);
-            ControlFlow::Continue(())
-        },
-    )?;
+    let root = Root::new(format, PhysAddr::new(TOP));
+    Tables::in_image(image, root, Half::Low).list(|mapping| {
+        all.push(mapping);
+        ControlFlow::Continue(())
+    })?;
     Ok(all)
 }
 
@@ -141,6 +137,6 @@ fn tables_outside_memory_are_left_out_or_an_error() {
     let away = Pte::link(PhysAddr::new(0x100_0000), Level::PGD).raw();
     assert_eq!(mappings(&memory(&[(TOP, away)]), TableFormat::X86_64), Ok(vec![]));
     let nowhere = Root::new(TableFormat::X86_64, PhysAddr::new(0x100_0000));
-    let found = list(&kernel(), nowhere, Half::Low, |_| ControlFlow::Continue(()));
+    let found = Tables::in_image(&kernel(), nowhere, Half::Low).list(|_| ControlFlow::Continue(()));
     assert_eq!(found, Err(ListError::Nowhere));
 }

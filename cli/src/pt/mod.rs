@@ -3,13 +3,16 @@
 mod parquet;
 mod rows;
 
+use std::ffi::OsStr;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args as ClapArgs, ValueEnum};
-use foliant_inspect::listing::{Mapping, list, ptdump};
+use foliant_inspect::foliant_arch::EntryMemory;
+use foliant_inspect::listing::{Mapping, Tables};
 
 use crate::target::Target;
 use rows::Rows;
@@ -31,7 +34,8 @@ pub(crate) struct Args {
     check: Option<Check>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+/// How mappings are written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(crate) enum Format {
     /// As Linux's /sys/kernel/debug/page_tables has it.
     Ptdump,
@@ -45,8 +49,9 @@ pub(crate) enum Format {
     Parquet,
 }
 
+/// What is wrong with a mapping.
 #[derive(Clone, Copy, ValueEnum)]
-enum Check {
+pub(crate) enum Check {
     /// Writable and executable.
     Wx,
 }
@@ -59,16 +64,33 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         bail!("a Parquet file is nothing for a terminal: send it to a file");
     }
     let mut out = BufWriter::new(io::stdout().lock());
-    if args.format == Format::Ptdump && args.check.is_none() {
-        ptdump(&image, root, half, &mut out)??;
-        out.flush()?;
-        return Ok(ExitCode::SUCCESS);
+    let tables = Tables::in_image(&image, root, half);
+    let count = write(&tables, args.format, args.check, &mut out)?;
+    let wrong = args.check.is_some() && count != 0;
+    if let (Some(Check::Wx), Format::Table) = (args.check, args.format) {
+        eprintln!("foliant: {count} runs of mappings are writable and executable");
     }
-    let mut rows = Rows::new(args.format, &mut out)?;
+    Ok(ExitCode::from(u8::from(wrong)))
+}
+
+/// Writes what `tables` map, all of it or what a check finds. Returns how many
+/// runs of mappings that were; Linux's text does not count them.
+pub(crate) fn write<M: EntryMemory>(
+    tables: &Tables<'_, M>,
+    format: Format,
+    check: Option<Check>,
+    out: &mut impl Write,
+) -> Result<u64> {
+    if format == Format::Ptdump && check.is_none() {
+        tables.ptdump(out)??;
+        out.flush()?;
+        return Ok(0);
+    }
+    let mut rows = Rows::new(format, out)?;
     let mut failed = None;
     let mut count = 0u64;
-    let listed = list(&image, root, half, |mapping| {
-        if !args.shows(&mapping) {
+    let listed = tables.list(|mapping| {
+        if !shows(check, &mapping) {
             return ControlFlow::Continue(());
         }
         count += 1;
@@ -84,20 +106,22 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         return Err(why).context("cannot write");
     }
     rows.finish()?;
-    out.flush()?;
     listed?;
-    let wrong = args.check.is_some() && count != 0;
-    if let (Some(Check::Wx), Format::Table) = (args.check, args.format) {
-        eprintln!("foliant: {count} runs of mappings are writable and executable");
-    }
-    Ok(ExitCode::from(u8::from(wrong)))
+    Ok(count)
 }
 
-impl Args {
-    fn shows(&self, mapping: &Mapping) -> bool {
-        match self.check {
-            None => true,
-            Some(Check::Wx) => mapping.can.write && mapping.can.execute,
-        }
+fn shows(check: Option<Check>, mapping: &Mapping) -> bool {
+    match check {
+        None => true,
+        Some(Check::Wx) => mapping.can.write && mapping.can.execute,
+    }
+}
+
+impl Format {
+    /// The format that a file's name ends with; columns if it says nothing.
+    pub(crate) fn of_file(path: &Path) -> Self {
+        let ending = path.extension().and_then(OsStr::to_str);
+        let found = ending.and_then(|ending| Self::from_str(ending, true).ok());
+        found.unwrap_or(Self::Table)
     }
 }

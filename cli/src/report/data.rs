@@ -35,9 +35,34 @@ pub(crate) struct Report {
     pub(crate) unsupported: Vec<Count>,
     /// Resident memory and faults over time.
     pub(crate) timeline: Vec<Moment>,
+    /// Translations that were to be explained.
+    pub(crate) walks: Vec<Walk>,
     /// Whether all frames came back, if that was asked for.
     #[serde(flatten)]
     pub(crate) audit: Option<Audit>,
+}
+
+/// How the page tables of a process translate an address.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Walk {
+    /// The address as it was asked for.
+    pub(crate) asked: String,
+    /// The process.
+    pub(crate) pid: u64,
+    /// Its name.
+    pub(crate) name: String,
+    /// The address.
+    pub(crate) address: u64,
+    /// The mapping that it is in, as `/proc/PID/maps` has it.
+    pub(crate) mapping: String,
+    /// The tables.
+    pub(crate) tables: String,
+    /// The entries read, from the top, under a heading.
+    pub(crate) steps: Vec<String>,
+    /// What reading, writing and fetching come to.
+    pub(crate) accesses: Vec<String>,
+    /// Who has the frame.
+    pub(crate) frame: Option<String>,
 }
 
 /// What became of the machine's frames once all programs were gone.

@@ -40,6 +40,7 @@ pub(super) fn render(report: &Report) -> String {
     head(&mut page, report);
     over_time(&mut page, report);
     spaces(&mut page, report);
+    walks(&mut page, report);
     table(&mut page, "Faults", &report.faults);
     zones(&mut page, report);
     table(&mut page, "Translations (the machine's TLB)", &report.tlb);
@@ -125,6 +126,13 @@ fn spaces(page: &mut String, report: &Report) {
         );
         key(page);
         page.push_str(&space_map::draw(process));
+    }
+}
+
+fn walks(page: &mut String, report: &Report) {
+    if !report.walks.is_empty() {
+        let text = escape(&super::text::walks(report));
+        put(page, format_args!("<h2>Translations</h2><pre>{text}</pre>"));
     }
 }
 

@@ -8,7 +8,7 @@ mod text;
 
 use anyhow::{Context, Result};
 
-pub(crate) use data::{Area, Audit, Count, Ending, Machine, Moment, Process, Report, Resident, Zone};
+pub(crate) use data::{Area, Audit, Count, Ending, Machine, Moment, Process, Report, Resident, Walk, Zone};
 
 /// How the report is given, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,7 +59,11 @@ impl std::str::FromStr for Form {
 /// The file cannot be written.
 pub(crate) fn give(report: &Report, form: &Form) -> Result<()> {
     let (body, place) = match form {
-        Form::None => return Ok(()),
+        // Whoever asked for a walk wants to see it.
+        Form::None => {
+            eprint!("{}", text::walks(report));
+            return Ok(());
+        }
         Form::Text(place) => (text::render(report), place),
         Form::Json(place) => (serde_json::to_string_pretty(report)? + "\n", place),
         Form::Html(place) => (html::render(report), place),

@@ -25,6 +25,7 @@ pub(super) fn render(report: &Report) -> String {
         &report.memory_calls,
     );
     counts(&mut out, "other system calls", &report.other_calls);
+    out.push_str(&walks(report));
     if let Some(audit) = report.audit.as_ref().filter(|audit| audit.is_clean()) {
         let allocations = audit.allocations;
         line(
@@ -36,6 +37,29 @@ pub(super) fn render(report: &Report) -> String {
         line(&mut out, "everything the program asked for was supported");
     } else {
         counts(&mut out, "not supported", &report.unsupported);
+    }
+    out
+}
+
+/// The translations that were to be explained, as text.
+pub(super) fn walks(report: &Report) -> String {
+    let mut out = String::new();
+    for walk in &report.walks {
+        let (pid, name) = (walk.pid, &walk.name);
+        let mut asked = walk.asked.clone();
+        let address = format!("{:x}", walk.address);
+        if !walk.tables.is_empty() && !asked.ends_with(&address) {
+            asked = format!("{asked} = {address}");
+        }
+        line(&mut out, &format!("walk of {asked} in process {pid} {name}:"));
+        let mapping = [format!("in {}", walk.mapping)];
+        let tables = [walk.tables.clone()];
+        let rest = walk.steps.iter().chain(&walk.accesses).chain(&walk.frame);
+        for text in mapping.iter().chain(&tables).chain(rest) {
+            if !text.is_empty() {
+                line(&mut out, &format!("  {text}"));
+            }
+        }
     }
     out
 }

@@ -1,6 +1,8 @@
 //! `foliant run`: runs a program on a machine of its own.
 
 mod calls;
+mod look;
+mod place;
 mod recorder;
 mod trace;
 mod zones;
@@ -24,6 +26,8 @@ use crate::report::Audit;
 use crate::report::{self, Count, Ending, Form, Report};
 use crate::size::Size;
 use crate::{OWN_FAILURE, UNACCOUNTED};
+use look::{Look, Wish};
+use place::{Place, When};
 use recorder::{Recorder, by_kind};
 use trace::Trace;
 use zones::Zones;
@@ -69,6 +73,22 @@ pub(crate) struct Args {
     /// Write every system call to standard error.
     #[arg(long)]
     strace: bool,
+    /// Explain in the report how the page tables translate these addresses,
+    /// level by level: hexadecimal, or from the beginning of a mapping as in
+    /// [heap]+1000 or /bin/cat+0, or back from the end as in [stack]-1000;
+    /// perhaps after PID: for another process.
+    #[arg(long, value_name = "ADDRESS,...", value_delimiter = ',')]
+    walk: Vec<Place>,
+    /// When --walk and --pt look: at the process's exit, or after so many seconds.
+    #[arg(long, value_name = "exit|SECONDS", default_value = "exit")]
+    walk_at: When,
+    /// The process that --walk and --pt mean [default: the first].
+    #[arg(long, value_name = "PID")]
+    walk_pid: Option<u64>,
+    /// Write all mappings of the process to a file, as `foliant pt` does, in the
+    /// format that its name ends with: .ptdump, .json, .csv, .parquet; else columns.
+    #[arg(long, value_name = "FILE")]
+    pt: Option<PathBuf>,
     /// The program and its arguments.
     #[arg(
         value_name = "PROGRAM",
@@ -91,7 +111,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 }
 
 fn try_run(args: &Args) -> Result<u8> {
-    let recorder = Recorder::new(trace(args)?);
+    let recorder = Recorder::new(trace(args)?, Look::new(wish(args)));
     let seed = args.seed.unwrap_or_else(random_seed);
     let options = Options {
         memory: memory(args)?,
@@ -137,7 +157,10 @@ fn try_run(args: &Args) -> Result<u8> {
     report.audit = audit(args, &session);
     drop(session);
     recorder.finish()?;
+    let looked = recorder.look().map_or(Ok(Vec::new()), Look::finish);
+    report.walks = looked.as_ref().cloned().unwrap_or_default();
     report::give(&report, &args.report)?;
+    looked?;
     Ok(verdict(report.audit.as_ref()).unwrap_or(Outcome::Ended(status).exit_code()))
 }
 
@@ -193,6 +216,15 @@ fn memory(args: &Args) -> Result<MemoryPlan> {
         Some(zones) => MemoryPlan::zoned(zones.dma32, zones.normal, zones.movable),
     };
     Ok(plan?)
+}
+
+fn wish(args: &Args) -> Wish {
+    Wish {
+        places: args.walk.clone(),
+        when: args.walk_at,
+        pid: args.walk_pid,
+        file: args.pt.clone(),
+    }
 }
 
 fn host_cpus() -> u32 {
@@ -265,6 +297,7 @@ fn gather(
         other_calls: named(other),
         unsupported: unsupported.collect(),
         timeline,
+        walks: Vec::new(),
         audit: None,
     }
 }

@@ -10,6 +10,7 @@ use foliant_mm::{Access, CounterSnapshot, FaultError, FaultTally, Outcome, Resol
 use foliant_units::VirtAddr;
 use foliant_user::User;
 
+use super::look::Look;
 use super::trace::Trace;
 use crate::report::{Area, Count, Moment, Process, Resident};
 
@@ -28,6 +29,9 @@ pub(super) struct Recorder {
     faults: AtomicU64,
     timeline: Mutex<Vec<Moment>>,
     trace: Option<Trace>,
+    look: Option<Look>,
+    /// The first process, zero until there is one.
+    first: AtomicU64,
 }
 
 /// What is known of images that were left.
@@ -42,7 +46,7 @@ pub(super) struct Past {
 }
 
 impl Recorder {
-    pub(super) fn new(trace: Option<Trace>) -> Arc<Self> {
+    pub(super) fn new(trace: Option<Trace>, look: Option<Look>) -> Arc<Self> {
         Arc::new(Self {
             start: Instant::now(),
             kernel: OnceLock::new(),
@@ -50,6 +54,8 @@ impl Recorder {
             faults: AtomicU64::new(0),
             timeline: Mutex::default(),
             trace,
+            look,
+            first: AtomicU64::new(0),
         })
     }
 
@@ -58,7 +64,43 @@ impl Recorder {
         let _first_only = self.kernel.set(Arc::downgrade(kernel));
         let recorder = Arc::downgrade(self);
         let sampler = std::thread::Builder::new().name("foliant-sampler".into());
-        sampler.spawn(move || sample_while_it_lives(&recorder)).map(drop)
+        sampler.spawn(move || sample_while_it_lives(&recorder))?;
+        let Some(delay) = self.look.as_ref().and_then(Look::delay) else {
+            return Ok(());
+        };
+        let recorder = Arc::downgrade(self);
+        let looker = std::thread::Builder::new().name("foliant-looker".into());
+        looker.spawn(move || look_after(delay, &recorder)).map(drop)
+    }
+
+    /// What looks at page tables, if anything does.
+    pub(super) fn look(&self) -> Option<&Look> {
+        self.look.as_ref()
+    }
+
+    /// Shows a process to whoever looks at page tables.
+    fn show(&self, pid: u64, name: &str, space: &Space<User>) {
+        if let Some(look) = &self.look {
+            look.at(pid, self.first(), name, space);
+        }
+    }
+
+    /// The process of the program itself: while any process leaves its space for
+    /// the first time it is still there, and has the lowest number.
+    fn first(&self) -> u64 {
+        let Some(kernel) = self.kernel.get().and_then(Weak::upgrade) else {
+            return 0;
+        };
+        let lowest = kernel.tree().nodes().map(|(pid, _)| pid.raw() as u64).min();
+        let known = self
+            .first
+            .compare_exchange(0, lowest.unwrap_or(0), Ordering::Relaxed, Ordering::Relaxed);
+        known.err().or(lowest).unwrap_or(0)
+    }
+
+    /// Whether page tables are looked at when a process ends.
+    fn looks_at_ends(&self) -> bool {
+        self.look.as_ref().is_some_and(|look| look.delay().is_none())
     }
 
     /// Time since the start.
@@ -71,6 +113,9 @@ impl Recorder {
         self.sample();
         for (pid, name, space) in self.living() {
             self.remember(pid, &name, &space);
+            if self.looks_at_ends() {
+                self.show(pid, &name, &space);
+            }
         }
         let past = std::mem::take(&mut *self.past());
         let timeline =
@@ -161,7 +206,22 @@ impl Observer<User> for Recorder {
     }
 
     fn space_ends(&self, task: &Task<User>, space: &Space<User>) {
-        self.remember(task.process().id().raw() as u64, &name_of(task), space);
+        let (pid, name) = (task.process().id().raw() as u64, name_of(task));
+        self.remember(pid, &name, space);
+        if self.looks_at_ends() {
+            self.show(pid, &name, space);
+        }
+    }
+}
+
+/// Looks at the tables of all processes once, while they run.
+fn look_after(delay: Duration, recorder: &Weak<Recorder>) {
+    std::thread::sleep(delay);
+    let Some(recorder) = recorder.upgrade() else {
+        return;
+    };
+    for (pid, name, space) in recorder.living() {
+        recorder.show(pid, &name, &space);
     }
 }
 

@@ -3,13 +3,12 @@
 use std::ops::ControlFlow;
 
 use foliant_arch::arm64::Half;
-use foliant_arch::{Ended, Entry, Found, Level, Translation, survey};
+use foliant_arch::{Ended, Entry, EntryMemory, Found, Level, Translation, survey};
 use foliant_units::{PhysAddr, VirtAddr};
 use thiserror::Error;
 
 use super::describe::{Can, Describe};
-use crate::image::Image;
-use crate::root::Root;
+use super::tables::Tables;
 use crate::with_format;
 
 /// A run of pages of one size with the same entry but for the address, mapped
@@ -97,61 +96,50 @@ pub enum ListError {
     /// There are more tables than the machine has frames.
     #[error("the tables lead in circles: there are more of them than frames")]
     Circles,
-    /// The top table is not in the image.
+    /// The top table is not in memory.
     #[error("there is no memory where the top table should be")]
     Nowhere,
 }
 
-/// Tables read at most: each is a frame, and few are met twice.
-pub(super) fn most(image: &Image) -> u64 {
-    image.frames().saturating_add(FEW)
-}
-
-/// Tables that may be met again even in a small memory.
-const FEW: u64 = 512;
-
-/// Shows `each` every run of mappings at `root`, in ascending order. On arm64
-/// `half` says under which of its roots `root` is.
-///
-/// # Errors
-/// If tables lead in circles, or are not there.
-pub fn list(
-    image: &Image,
-    root: Root,
-    half: Half,
-    mut each: impl FnMut(Mapping) -> ControlFlow<()>,
-) -> Result<(), ListError> {
-    let mut pending: Option<Run> = None;
-    let mut nowhere = false;
-    let ended = with_format!(root, F, control => {
-        survey::<F>(image, root.table, control, most(image), |found| match found {
-            Found::Leaf(leaf) => {
-                match &mut pending {
-                    Some(run) if run.goes_on_with::<F>(&leaf, half, control) => {
-                        run.mapping.len += run.mapping.page;
-                    }
-                    other => {
-                        if let Some(run) = other.replace(Run::begin::<F>(&leaf, half, control)) {
-                            return each(run.mapping);
+impl<M: EntryMemory> Tables<'_, M> {
+    /// Shows `each` every run of mappings, in ascending order.
+    ///
+    /// # Errors
+    /// If tables lead in circles, or are not there.
+    pub fn list(&self, mut each: impl FnMut(Mapping) -> ControlFlow<()>) -> Result<(), ListError> {
+        let (root, half) = (self.root, self.half);
+        let mut pending: Option<Run> = None;
+        let mut nowhere = false;
+        let ended = with_format!(root, F, control => {
+            survey::<F>(self.memory, root.table, control, self.most, |found| match found {
+                Found::Leaf(leaf) => {
+                    match &mut pending {
+                        Some(run) if run.goes_on_with::<F>(&leaf, half, control) => {
+                            run.mapping.len += run.mapping.page;
+                        }
+                        other => {
+                            if let Some(run) = other.replace(Run::begin::<F>(&leaf, half, control)) {
+                                return each(run.mapping);
+                            }
                         }
                     }
+                    ControlFlow::Continue(())
                 }
-                ControlFlow::Continue(())
-            }
-            Found::Nowhere { level, .. } => {
-                nowhere |= level == foliant_arch::Level::PGD;
-                ControlFlow::Continue(())
-            }
-            Found::Reserved { .. } => ControlFlow::Continue(()),
-        })
-    });
-    if let (Some(run), Ended::Complete) = (pending, ended) {
-        let _last = each(run.mapping);
-    }
-    match ended {
-        Ended::TooMany => Err(ListError::Circles),
-        _ if nowhere => Err(ListError::Nowhere),
-        _ => Ok(()),
+                Found::Nowhere { level, .. } => {
+                    nowhere |= level == foliant_arch::Level::PGD;
+                    ControlFlow::Continue(())
+                }
+                Found::Reserved { .. } => ControlFlow::Continue(()),
+            })
+        });
+        if let (Some(run), Ended::Complete) = (pending, ended) {
+            let _last = each(run.mapping);
+        }
+        match ended {
+            Ended::TooMany => Err(ListError::Circles),
+            _ if nowhere => Err(ListError::Nowhere),
+            _ => Ok(()),
+        }
     }
 }
 

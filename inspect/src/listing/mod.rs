@@ -4,7 +4,10 @@
 mod describe;
 mod mapping;
 mod ptdump;
+mod tables;
+mod walked;
 
 pub use describe::{Can, Describe};
-pub use mapping::{ListError, Mapping, list};
-pub use ptdump::ptdump;
+pub use mapping::{ListError, Mapping};
+pub use tables::Tables;
+pub use walked::{WalkEnd, WalkStep, Walked, kernel_begins};

@@ -5,13 +5,12 @@ use std::io;
 use std::ops::ControlFlow;
 
 use foliant_arch::arm64::Half;
-use foliant_arch::{Ended, Entry, Format, Found, Level, survey};
+use foliant_arch::{Ended, Entry, EntryMemory, Format, Found, Level, survey};
 use foliant_units::VirtAddr;
 
 use super::describe::Describe;
-use super::mapping::{ListError, flags, in_half, most};
-use crate::image::Image;
-use crate::root::Root;
+use super::mapping::{ListError, flags, in_half};
+use super::tables::Tables;
 use crate::with_format;
 
 /// One line in the making.
@@ -22,43 +21,41 @@ struct Line {
     word: Option<u64>,
 }
 
-/// Writes what is mapped at `root` as Linux's ptdump does: holes too, runs
-/// with equal flags in one line, wherever their memory is.
-///
-/// # Errors
-/// If `out` fails; in the result, if tables lead in circles.
-///
-/// # Linux source concept
-/// `note_page()` of arch/x86/mm/dump_pagetables.c and arch/arm64/mm/ptdump.c.
-/// Differs: without the headings that name parts of the address space.
-pub fn ptdump(
-    image: &Image,
-    root: Root,
-    half: Half,
-    out: &mut impl io::Write,
-) -> io::Result<Result<(), ListError>> {
-    with_format!(root, F, control => {
-        let end = match (F::GEOMETRY.above, F::GEOMETRY.address_bits) {
-            (foliant_arch::Above::Sign, _) => 0,
-            (_, bits) => in_half::<F>(VirtAddr::new(0), half).raw().wrapping_add(1 << bits),
-        };
-        let mut dump = Dump::<F, _> {
-            out,
-            line: None,
-            at: in_half::<F>(VirtAddr::ZERO, half).raw(),
-            end,
-            failed: None,
-            format: std::marker::PhantomData,
-        };
-        let ended = survey::<F>(image, root.table, control, most(image), |found| dump.see(found, half));
-        if ended == Ended::Complete {
-            dump.finish();
-        }
-        if let Some(why) = dump.failed {
-            return Err(why);
-        }
-        Ok(if ended == Ended::TooMany { Err(ListError::Circles) } else { Ok(()) })
-    })
+impl<M: EntryMemory> Tables<'_, M> {
+    /// Writes what is mapped as Linux's ptdump does: holes too, runs with equal
+    /// flags in one line, wherever their memory is.
+    ///
+    /// # Errors
+    /// If `out` fails; in the result, if tables lead in circles.
+    ///
+    /// # Linux source concept
+    /// `note_page()` of arch/x86/mm/dump_pagetables.c and arch/arm64/mm/ptdump.c.
+    /// Differs: without the headings that name parts of the address space.
+    pub fn ptdump(&self, out: &mut impl io::Write) -> io::Result<Result<(), ListError>> {
+        let (root, half) = (self.root, self.half);
+        with_format!(root, F, control => {
+            let end = match (F::GEOMETRY.above, F::GEOMETRY.address_bits) {
+                (foliant_arch::Above::Sign, _) => 0,
+                (_, bits) => in_half::<F>(VirtAddr::new(0), half).raw().wrapping_add(1 << bits),
+            };
+            let mut dump = Dump::<F, _> {
+                out,
+                line: None,
+                at: in_half::<F>(VirtAddr::ZERO, half).raw(),
+                end,
+                failed: None,
+                format: std::marker::PhantomData,
+            };
+            let ended = survey::<F>(self.memory, root.table, control, self.most, |found| dump.see(found, half));
+            if ended == Ended::Complete {
+                dump.finish();
+            }
+            if let Some(why) = dump.failed {
+                return Err(why);
+            }
+            Ok(if ended == Ended::TooMany { Err(ListError::Circles) } else { Ok(()) })
+        })
+    }
 }
 
 struct Dump<'a, F: Describe, W> {

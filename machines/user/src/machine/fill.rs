@@ -32,6 +32,10 @@ impl EntryMemory for User {
         word.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire)
             .map(drop)
     }
+
+    fn has(&self, at: PhysAddr, bytes: u64) -> bool {
+        at.raw() < self.ram_size() && bytes <= self.ram_size() - at.raw()
+    }
 }
 
 impl User {
