@@ -7,6 +7,7 @@
 
 mod buffer;
 mod context;
+mod directory;
 mod empty;
 mod file;
 mod file_node;
@@ -24,6 +25,7 @@ mod walk;
 
 pub use buffer::{IoVec, Sink, SliceSink, SliceSource, Source, UserMemory, UserSink, UserSource};
 pub use context::FsContext;
+pub use directory::{Listed, OpenDirectory};
 pub use empty::EmptyDirectory;
 pub use file::{File, FileRef, LockOwner, Positioning, READABLE, SpaceHint, WRITABLE};
 pub use file_node::FileNode;

@@ -10,13 +10,13 @@ use foliant_uapi::open::{OpenFlags, RenameFlags};
 use foliant_uapi::stat::{Mode, Statfs};
 use foliant_units::Errno;
 
-use super::directory::{Names, OpenDirectory};
+use super::directory::Names;
 use super::file::TmpFile;
 use super::inode::{Body, Inode};
 use super::tree::Tree;
 use crate::fs::{
-    Access, Caller, FileRef, FileStat, FileType, Link, Node, NodeRef, OpenHow, Opened, SetAttr, XattrName,
-    magic, pseudo_statfs,
+    Access, Caller, FileRef, FileStat, FileType, Link, Node, NodeRef, OpenDirectory, OpenHow, Opened,
+    SetAttr, XattrName, magic, pseudo_statfs,
 };
 
 /// A name, as long as somebody knows it: the directory that holds it, or who
@@ -244,7 +244,7 @@ impl<M: Mmu> Node<M> for Dentry<M> {
         self.inode.permit(how.caller, wanted)?;
         let this = self.this()?;
         if directory {
-            return Ok(OpenDirectory::new(this));
+            return Ok(OpenDirectory::new(this, how.caller));
         }
         self.inode.object()?;
         if truncates {

@@ -1,17 +1,15 @@
-//! The names in a directory, and listing them.
+//! The names in a directory.
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::any::Any;
 
 use foliant_platform::Mmu;
-use foliant_platform::sync::{Mutex, SpinLock};
-use foliant_uapi::open::OpenFlags;
+use foliant_platform::sync::SpinLock;
 use foliant_units::Errno;
 
 use super::dentry::Dentry;
-use crate::fs::{Entry, File, FileStat, Node, NodeRef, Positioning, Sink, pseudo};
+use crate::fs::{Caller, Entry, Listed};
 
 /// What one name adds to the size of a directory in bytes.
 ///
@@ -99,52 +97,14 @@ impl<M: Mmu> Names<M> {
     }
 }
 
-/// A directory that is open.
-pub(super) struct OpenDirectory<M: Mmu> {
-    dentry: Arc<Dentry<M>>,
-    entries: Mutex<Vec<Entry>>,
-}
+impl<M: Mmu> Listed<M> for Dentry<M> {
+    const SYNCS: bool = true;
 
-impl<M: Mmu> OpenDirectory<M> {
-    pub(super) fn new(dentry: Arc<Dentry<M>>) -> Arc<Self> {
-        Arc::new(Self {
-            dentry,
-            entries: Mutex::new(Vec::new()),
-        })
-    }
-}
-
-impl<M: Mmu> File<M> for OpenDirectory<M> {
-    fn as_any(&self) -> &dyn Any {
-        self
+    fn number(&self) -> u64 {
+        self.inode().number
     }
 
-    fn positioning(&self) -> Positioning {
-        Positioning::Counted
-    }
-
-    fn read(&self, _: u64, _: &mut dyn Sink, _: OpenFlags) -> Result<usize, Errno> {
-        Err(Errno::ISDIR)
-    }
-
-    fn stat(&self) -> Result<FileStat, Errno> {
-        self.dentry.stat()
-    }
-
-    fn node(&self) -> Option<NodeRef<M>> {
-        Some(self.dentry.clone())
-    }
-
-    fn sync(&self, _: bool) -> Result<(), Errno> {
-        Ok(())
-    }
-
-    fn entries(&self, position: u64, room: usize) -> Result<(Vec<u8>, u64), Errno> {
-        let inode = self.dentry.inode();
-        let mut entries = self.entries.lock();
-        if position == 0 {
-            *entries = inode.names()?.entries();
-        }
-        pseudo::list(&entries, inode.number, position, room)
+    fn names(&self, _: Caller) -> Result<Vec<Entry>, Errno> {
+        Ok(self.inode().names()?.entries())
     }
 }

@@ -5,15 +5,12 @@ use alloc::vec::Vec;
 use core::any::Any;
 
 use foliant_platform::Mmu;
-use foliant_platform::sync::Mutex;
-use foliant_uapi::open::OpenFlags;
 use foliant_uapi::stat::{Mode, Statfs};
 use foliant_units::Errno;
 
 use super::Place;
 use crate::fs::{
-    Caller, Entry, File, FileRef, FileStat, FileType, Node, NodeRef, OpenHow, Positioning, Sink,
-    pseudo_statfs, put_entry,
+    Caller, Entry, FileRef, FileStat, FileType, Listed, Node, NodeRef, OpenDirectory, OpenHow, pseudo_statfs,
 };
 
 /// The names in a directory.
@@ -82,11 +79,7 @@ impl<M: Mmu> Node<M> for PseudoDirectory<M> {
             return Err(Errno::ISDIR);
         }
         let node = self.me.upgrade().ok_or(Errno::NOENT)?;
-        Ok(Arc::new(OpenDirectory {
-            node,
-            caller: how.caller,
-            entries: Mutex::new(Vec::new()),
-        }))
+        Ok(OpenDirectory::new(node, how.caller))
     }
 
     fn lookup(&self, name: &[u8], caller: Caller) -> Result<NodeRef<M>, Errno> {
@@ -102,66 +95,14 @@ impl<M: Mmu> Node<M> for PseudoDirectory<M> {
     }
 }
 
-/// A directory that is listed, as it was when its first names were read.
-struct OpenDirectory<M: Mmu> {
-    node: Arc<PseudoDirectory<M>>,
-    caller: Caller,
-    entries: Mutex<Vec<Entry>>,
-}
+impl<M: Mmu> Listed<M> for PseudoDirectory<M> {
+    const SYNCS: bool = false;
 
-impl<M: Mmu> File<M> for OpenDirectory<M> {
-    fn as_any(&self) -> &dyn Any {
-        self
+    fn number(&self) -> u64 {
+        self.place.number()
     }
 
-    fn positioning(&self) -> Positioning {
-        Positioning::Counted
-    }
-
-    fn read(&self, _: u64, _: &mut dyn Sink, _: OpenFlags) -> Result<usize, Errno> {
-        Err(Errno::ISDIR)
-    }
-
-    fn stat(&self) -> Result<FileStat, Errno> {
-        self.node.stat()
-    }
-
-    fn node(&self) -> Option<NodeRef<M>> {
-        Some(self.node.clone())
-    }
-
-    fn entries(&self, position: u64, room: usize) -> Result<(Vec<u8>, u64), Errno> {
-        let mut entries = self.entries.lock();
-        if position == 0 {
-            *entries = self.node.listing.names(&self.node.place, self.caller)?;
-        }
-        list(&entries, self.node.place.number(), position, room)
-    }
-}
-
-/// Entries from `position` on, `.` and `..` before them.
-///
-/// # Errors
-/// `INVAL` if not one fits into `room`.
-pub fn list(entries: &[Entry], own: u64, position: u64, room: usize) -> Result<(Vec<u8>, u64), Errno> {
-    let dots = [(&b"."[..], own), (&b".."[..], own)];
-    let dots = dots.map(|(name, ino)| Entry {
-        ino,
-        kind: FileType::Directory,
-        name: name.to_vec(),
-    });
-    let mut out = Vec::new();
-    let mut next = position;
-    for entry in dots.iter().chain(entries).skip(position as usize) {
-        if !put_entry(&mut out, room, entry, next + 1) {
-            break;
-        }
-        next += 1;
-    }
-    let left = (entries.len() as u64 + 2).saturating_sub(position) > 0;
-    if out.is_empty() && left {
-        Err(Errno::INVAL)
-    } else {
-        Ok((out, next))
+    fn names(&self, caller: Caller) -> Result<Vec<Entry>, Errno> {
+        self.listing.names(&self.place, caller)
     }
 }

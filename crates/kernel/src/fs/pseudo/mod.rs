@@ -4,7 +4,7 @@ mod directory;
 mod link;
 mod text;
 
-pub use directory::{Listing, PseudoDirectory, list};
+pub use directory::{Listing, PseudoDirectory};
 pub use link::PseudoLink;
 pub use text::{PseudoText, TextSource};
 
