@@ -2,60 +2,30 @@
 
 use alloc::sync::Arc;
 
-use foliant_platform::sync::atomic::{AtomicU64, Ordering};
-
 use crate::vma::{Backing, Lineage, Source, Vma};
 use crate::{Tree, VmFlags};
-
-/// The number of a family. A frame's record holds it, so that the record
-/// points at nothing that may be gone.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct FamilyId(u64);
-
-impl FamilyId {
-    /// The raw number, never zero.
-    pub const fn raw(self) -> u64 {
-        self.0
-    }
-}
-
-/// Hands out family numbers.
-#[derive(Default, Debug)]
-pub(crate) struct Families(AtomicU64);
 
 /// The mappings that may show one another's private frames: those split from
 /// one mapping, and their copies in forked spaces.
 ///
 /// # Linux source concept
-/// `struct anon_vma` with its chain. Differs: a child knows its parent, and
-/// nothing is linked the other way; a reverse walk asks the spaces.
+/// `struct anon_vma` with its chain, as far as merging asks. Differs: a child
+/// knows its parent, and nothing is linked the other way; a reverse walk asks
+/// the spaces that descend from one another (`rmap`).
 #[derive(Debug)]
 pub struct AnonFamily {
-    id: FamilyId,
     parent: Option<Arc<AnonFamily>>,
 }
 
-impl Families {
+impl AnonFamily {
     /// A family without ancestors.
-    pub(crate) fn found(&self) -> Arc<AnonFamily> {
-        self.create(None)
+    pub(crate) fn found() -> Arc<Self> {
+        Arc::new(Self { parent: None })
     }
 
     /// The family of the copy that a fork makes of a mapping of `parent`.
-    pub(crate) fn branch(&self, parent: Arc<AnonFamily>) -> Arc<AnonFamily> {
-        self.create(Some(parent))
-    }
-
-    fn create(&self, parent: Option<Arc<AnonFamily>>) -> Arc<AnonFamily> {
-        let id = FamilyId(self.0.fetch_add(1, Ordering::Relaxed) + 1);
-        Arc::new(AnonFamily { id, parent })
-    }
-}
-
-impl AnonFamily {
-    /// Its number.
-    pub const fn id(&self) -> FamilyId {
-        self.id
+    pub(crate) fn branch(parent: Arc<Self>) -> Arc<Self> {
+        Arc::new(Self { parent: Some(parent) })
     }
 
     /// The family that this one branched from in a fork.
@@ -81,11 +51,7 @@ impl Lineage for AnonFamily {
 ///
 /// # Linux source concept
 /// `__anon_vma_prepare()`.
-pub(crate) fn prepare<B: Backing<Family = AnonFamily>>(
-    families: &Families,
-    tree: &Tree<Vma<B>>,
-    vma: &Vma<B>,
-) -> Arc<AnonFamily> {
+pub(crate) fn prepare<B: Backing<Family = AnonFamily>>(tree: &Tree<Vma<B>>, vma: &Vma<B>) -> Arc<AnonFamily> {
     if let Some(family) = vma.family() {
         return family;
     }
@@ -98,7 +64,7 @@ pub(crate) fn prepare<B: Backing<Family = AnonFamily>>(
         .flatten()
         .filter_map(|neighbour| neighbour.family())
         .find(|family| !family.is_fork_child());
-    vma.family_or(borrowed.unwrap_or_else(|| families.found()))
+    vma.family_or(borrowed.unwrap_or_else(AnonFamily::found))
 }
 
 /// Whether `left` and `right` touch and differ in nothing but access rights.

@@ -203,9 +203,7 @@ impl<P: Mmu> Space<P> {
             while at < part.end {
                 let chunk = VpnRange::new(at, (at + 4096).min(part.end));
                 let mut vector = Vec::with_capacity(chunk.len() as usize);
-                self.view(vma, chunk, |page| {
-                    vector.push(u8::from(page.frame.is_some() || page.cached))
-                });
+                self.view(vma, chunk, |page| vector.push(u8::from(page.is_in_memory())));
                 vector.resize(chunk.len() as usize, 0);
                 put(&vector)?;
                 at = chunk.end;

@@ -7,8 +7,8 @@ use foliant_platform::Mmu;
 use foliant_platform::sync::atomic::{AtomicU64, Ordering};
 use foliant_units::Pfn;
 
-use crate::anon::Families;
 use crate::object::{IdleCache, ObjectId};
+use crate::rmap::{Mover, Registry};
 
 /// The memory manager of one machine: its frames and what belongs to no space
 /// alone. Spaces and objects hold it together.
@@ -17,13 +17,14 @@ pub struct Env<P: Mmu> {
     zero: Pfn,
     frames: u64,
     idle: Arc<IdleCache<P>>,
-    families: Families,
+    registry: Arc<Registry<P>>,
     objects: AtomicU64,
 }
 
 impl<P: Mmu> Env<P> {
     /// A memory manager over `phys`. It gives idle frames of files back when
-    /// memory is full; hand another reclaimer to `phys` to change that.
+    /// memory is full; hand another reclaimer to `phys` to change that. It moves
+    /// frames of programs and files when `phys` wants room in one piece.
     ///
     /// # Errors
     /// If there is no frame for the page of zeroes.
@@ -34,12 +35,14 @@ impl<P: Mmu> Env<P> {
         let frames = phys.stats().total;
         let idle = Arc::new(IdleCache::new());
         phys.set_reclaimer(Some(idle.clone()));
+        let registry = Registry::new();
+        phys.set_migrator(Some(Arc::new(Mover::new(&phys, &registry))));
         Ok(Arc::new(Self {
             idle,
             phys,
             zero,
             frames,
-            families: Families::default(),
+            registry,
             objects: AtomicU64::new(0),
         }))
     }
@@ -64,8 +67,9 @@ impl<P: Mmu> Env<P> {
         &self.idle
     }
 
-    pub(crate) fn families(&self) -> &Families {
-        &self.families
+    /// What the numbers in frames' records stand for.
+    pub(crate) fn registry(&self) -> &Arc<Registry<P>> {
+        &self.registry
     }
 
     pub(crate) fn next_object(&self) -> ObjectId {
@@ -76,6 +80,7 @@ impl<P: Mmu> Env<P> {
 impl<P: Mmu> Drop for Env<P> {
     fn drop(&mut self) {
         self.phys.set_reclaimer(None);
+        self.phys.set_migrator(None);
         self.phys.record(self.zero).clear(FrameFlags::ZERO_PAGE);
         drop(self.phys.adopt(self.zero));
     }

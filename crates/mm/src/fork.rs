@@ -8,6 +8,7 @@ use foliant_phys::{AllocError, FrameFlags};
 use foliant_platform::Mmu;
 use foliant_units::{Errno, Vpn, VpnRange};
 
+use crate::anon::AnonFamily;
 use crate::book::{Book, Usage};
 use crate::counters::{Resident, RssDelta};
 use crate::flags::VmFlags;
@@ -61,7 +62,7 @@ impl<P: Mmu> Space<P> {
             future: book.future & VmFlags::NOHUGEPAGE,
             ..book.clone()
         };
-        let child = Space::with_map(self.env(), AddressMap::with(tree, child_book))?;
+        let child = Space::with_map(self.env(), self.kin(), AddressMap::with(tree, child_book))?;
         child.settle(&usage);
         self.share_all(&child, &pairs)?;
         Ok(child)
@@ -74,7 +75,7 @@ impl<P: Mmu> Space<P> {
         copy.faults = Arc::default();
         let inherits = !vma.flags.contains(VmFlags::WIPEONFORK);
         let family = vma.family().filter(|_| inherits);
-        copy.set_family(family.map(|family| self.env().families().branch(family)));
+        copy.set_family(family.map(AnonFamily::branch));
         copy
     }
 

@@ -27,6 +27,7 @@ mod object;
 mod ops;
 mod pages;
 mod references;
+mod rmap;
 mod space;
 #[cfg(all(test, not(loom)))]
 mod tests;
@@ -36,7 +37,7 @@ mod views;
 mod vma;
 mod work;
 
-pub use anon::{AnonFamily, FamilyId};
+pub use anon::AnonFamily;
 pub use book::{Book, Limits, Usage};
 pub use counters::{CounterSnapshot, Counters, FaultCounts, FaultTally, Resident, Rss};
 pub use env::Env;

@@ -77,6 +77,11 @@ impl<B: Backing> AddressMap<B> {
         self.book.lock()
     }
 
+    /// The writer lock, if nobody has it.
+    pub(crate) fn try_book(&self) -> Option<MutexGuard<'_, Book>> {
+        self.book.try_lock()
+    }
+
     /// Starts an operation.
     pub fn change<'a, W: PageWork<B>>(&'a self, work: &'a mut W) -> Change<'a, B, W> {
         let book = self.book.lock();

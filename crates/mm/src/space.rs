@@ -6,7 +6,7 @@ use core::fmt;
 use foliant_arch::Level;
 use foliant_paging::{Gather, PageTables};
 use foliant_platform::Mmu;
-use foliant_platform::sync::{Mutex, relax};
+use foliant_platform::sync::Mutex;
 use foliant_units::{Errno, PAGE_SIZE, Vpn, VpnRange};
 
 use crate::anon::AnonFamily;
@@ -20,6 +20,7 @@ use crate::layout::Layout;
 use crate::map::AddressMap;
 use crate::object::{Object, Pages};
 use crate::pages::{self, Removal, Residency, Work};
+use crate::rmap::Kin;
 use crate::vma::{Backing, Vma};
 
 impl<P: Mmu> Backing for P {
@@ -43,6 +44,7 @@ pub struct Space<P: Mmu> {
     map: AddressMap<P>,
     counters: Counters,
     history: Mutex<History>,
+    kin: Arc<Kin<P>>,
 }
 
 impl<P: Mmu> Space<P> {
@@ -51,20 +53,33 @@ impl<P: Mmu> Space<P> {
     /// # Errors
     /// `NOMEM` without a frame for the top table; what the machine says.
     pub fn new(env: &Arc<Env<P>>, layout: Layout, limits: Limits) -> Result<Arc<Self>, Errno> {
-        Self::with_map(env, AddressMap::new(layout, limits))
+        let kin = Kin::found(env.registry());
+        Self::with_map(env, &kin, AddressMap::new(layout, limits))
     }
 
-    /// A space without pages that has these VMAs.
-    pub(crate) fn with_map(env: &Arc<Env<P>>, map: AddressMap<P>) -> Result<Arc<Self>, Errno> {
+    /// A space without pages that has these VMAs, one more of `kin`.
+    pub(crate) fn with_map(
+        env: &Arc<Env<P>>,
+        kin: &Arc<Kin<P>>,
+        map: AddressMap<P>,
+    ) -> Result<Arc<Self>, Errno> {
         let tables = PageTables::new(env.phys())?;
-        Ok(Arc::new_cyclic(|me| Self {
+        let space = Arc::new_cyclic(|me| Self {
             me: me.clone(),
             env: env.clone(),
             tables,
             map,
             counters: Counters::default(),
             history: Mutex::new(History::default()),
-        }))
+            kin: kin.clone(),
+        });
+        kin.join(&space);
+        Ok(space)
+    }
+
+    /// The spaces that may share private frames with this one.
+    pub(crate) fn kin(&self) -> &Arc<Kin<P>> {
+        &self.kin
     }
 
     /// The machine's memory manager.
@@ -124,8 +139,8 @@ impl<P: Mmu> Space<P> {
     /// Waits for what stopped a fault.
     pub(crate) fn wait(&self, wait: Wait) {
         match wait {
-            Wait::Writer => drop(self.map.book()),
-            Wait::Migration => relax(&mut 0),
+            // Who moves a frame holds the writer locks of those who map it.
+            Wait::Writer | Wait::Migration => drop(self.map.book()),
         }
     }
 
@@ -293,6 +308,7 @@ impl<P: Mmu> Drop for Space<P> {
         for object in self.map.snapshot().iter().filter_map(|vma| vma.object()) {
             object.detach(self);
         }
+        self.kin.leave(self);
     }
 }
 

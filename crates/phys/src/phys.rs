@@ -141,7 +141,8 @@ impl<P: Platform> Phys<P> {
         *self.migrator.lock() = migrator;
     }
 
-    pub(crate) fn migrator(&self) -> Option<Arc<dyn Migrator>> {
+    /// Who can move folios.
+    pub fn migrator(&self) -> Option<Arc<dyn Migrator>> {
         self.migrator.lock().clone()
     }
 

@@ -80,6 +80,6 @@ pub(super) fn copy_of<'f, P: Mmu>(
 pub(super) fn prepare<P: Mmu>(page: &Page<'_, P>) {
     if page.vma.family().is_none() {
         let tree = page.space.map().snapshot();
-        anon::prepare(page.space.env().families(), &tree, page.vma);
+        anon::prepare(&tree, page.vma);
     }
 }

@@ -12,6 +12,7 @@ use super::outcome::Outcome;
 use crate::counters::Resident;
 use crate::object::Layout;
 use crate::pages::slot;
+use crate::rmap::private_word;
 use crate::space::Space;
 use crate::vma::Vma;
 use crate::{Object, VmFlags};
@@ -235,11 +236,12 @@ impl<'f, P: Mmu> Page<'f, P> {
         }
     }
 
-    /// Makes a new frame one of the VMA's family, mapped once.
+    /// Makes a new frame one of the space's kin, mapped once.
     fn adopt(&self, frame: &Frame<'_, P>) {
         let record = self.phys_record(frame.pfn());
-        let family = self.vma.family().map_or(0, |family| family.id().raw());
-        record.mapping.store(family << 1 | 1, Ordering::Relaxed);
+        record
+            .mapping
+            .store(private_word(self.space.kin()), Ordering::Relaxed);
         record.index.store(self.index(), Ordering::Relaxed);
         record.set(FrameFlags::UPTODATE | FrameFlags::SWAPBACKED);
         record.maps.add();

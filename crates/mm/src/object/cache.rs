@@ -186,6 +186,22 @@ impl Cache {
         holds
     }
 
+    /// Puts `new` in the place of `old`, the frame of `page`, if it still is that
+    /// and `agreed`, asked under the lock, says so; whether it did. The page is
+    /// as dirty as before.
+    pub(crate) fn replace(&self, page: u64, old: Pfn, new: Pfn, agreed: impl FnOnce() -> bool) -> bool {
+        let mut inner = self.inner.lock();
+        let Some(chunk) = inner.chunks.get_mut(&(page / CHUNK)) else {
+            return false;
+        };
+        let at = page % CHUNK;
+        let replaced = chunk.get(at) == Some(old) && agreed();
+        if replaced {
+            chunk.frames[at as usize] = new;
+        }
+        replaced
+    }
+
     /// Finds the first dirty page of `pages` and calls it clean from now on.
     /// `take` sees its frame under the lock.
     pub(crate) fn take_dirty<R>(&self, pages: Pages, take: impl FnOnce(Pfn) -> R) -> Option<(u64, R)> {

@@ -3,7 +3,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use foliant_phys::{AllocError, AllocRequest, Frame, FrameFlags};
+use foliant_phys::{AllocError, Frame, FrameFlags};
 use foliant_platform::Mmu;
 use foliant_platform::sync::atomic::Ordering;
 use foliant_units::{Errno, PAGE_SIZE};
@@ -86,7 +86,7 @@ impl<P: Mmu> Object<P> {
         }
         match &self.kind {
             Kind::Shmem(_) => {
-                let frame = self.phys().alloc(AllocRequest::movable(self.owner()).zeroed())?;
+                let frame = self.phys().alloc(self.request().zeroed())?;
                 self.offer(page, frame, version);
                 Ok(self.lookup(page).map(|frame| (frame, Weight::Minor)))
             }
@@ -108,7 +108,7 @@ impl<P: Mmu> Object<P> {
         let pages = self.absent_around(page);
         let mut frames = Vec::new();
         for _ in pages.clone() {
-            match self.phys().alloc(AllocRequest::movable(self.owner())) {
+            match self.phys().alloc(self.request()) {
                 Ok(frame) => frames.push(frame),
                 // Read-ahead is a favour; the page itself is not.
                 Err(error) if (frames.len() as u64) <= page - pages.start => return Err(error.into()),

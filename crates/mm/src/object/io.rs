@@ -1,6 +1,6 @@
 //! Reading and writing an object by system call.
 
-use foliant_phys::{AllocRequest, FrameFlags};
+use foliant_phys::FrameFlags;
 use foliant_platform::Mmu;
 use foliant_platform::sync::atomic::Ordering;
 use foliant_units::{Errno, PAGE_SIZE};
@@ -145,7 +145,7 @@ impl<P: Mmu> Object<P> {
     /// Gives a page of shared memory a frame of zeroes, unless it has one.
     pub(super) fn allocate_page(&self, page: u64) -> Result<(), Errno> {
         if self.cache.get(page, |_| ()).is_none() {
-            let fresh = self.phys().alloc(AllocRequest::movable(self.owner()).zeroed())?;
+            let fresh = self.phys().alloc(self.request().zeroed())?;
             self.offer(page, fresh, self.cache.version());
         }
         Ok(())

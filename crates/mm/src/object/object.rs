@@ -5,7 +5,7 @@ use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::fmt;
 
-use foliant_phys::{Content, Frame, FrameFlags, Owner, Phys};
+use foliant_phys::{AllocRequest, Content, Frame, FrameFlags, Owner, Phys};
 use foliant_platform::Mmu;
 use foliant_platform::sync::atomic::{AtomicU64, Ordering};
 use foliant_platform::sync::{Mutex, SpinLock};
@@ -97,7 +97,7 @@ impl<P: Mmu> Object<P> {
     }
 
     fn new(env: &Arc<Env<P>>, kind: Kind, size: u64) -> Arc<Self> {
-        Arc::new(Self {
+        let object = Arc::new(Self {
             env: env.clone(),
             kind,
             cache: Cache::default(),
@@ -109,7 +109,9 @@ impl<P: Mmu> Object<P> {
                 spaces: BTreeMap::new(),
                 prune_at: 16,
             }),
-        })
+        });
+        env.registry().objects().add(object.id.raw(), &object);
+        object
     }
 
     /// Its number.
@@ -168,10 +170,12 @@ impl<P: Mmu> Object<P> {
         matches!(self.kind, Kind::File(_))
     }
 
-    pub(super) const fn owner(&self) -> Owner {
+    /// How its frames are asked for.
+    pub(super) const fn request(&self) -> AllocRequest {
         match self.kind {
-            Kind::File(_) | Kind::Special => Owner::PageCache,
-            Kind::Shmem(_) => Owner::Shmem,
+            Kind::File(_) => AllocRequest::movable(Owner::PageCache),
+            Kind::Shmem(_) => AllocRequest::movable(Owner::Shmem),
+            Kind::Special => AllocRequest::kernel(Owner::PageCache),
         }
     }
 
@@ -190,6 +194,43 @@ impl<P: Mmu> Object<P> {
         if let Some(frame) = self.lookup(page) {
             work(self.phys().content(frame.pfn()));
         }
+    }
+
+    /// Whether its frames may be put elsewhere. Those of special mappings are
+    /// in entries that count nothing.
+    pub(crate) const fn is_movable(&self) -> bool {
+        !matches!(self.kind, Kind::Special)
+    }
+
+    /// Takes a reference to `pfn`, for the caller to put, if it is the frame of
+    /// `page`; whether it is.
+    pub(crate) fn hold(&self, page: u64, pfn: Pfn) -> bool {
+        let held = self.cache.get(page, |cached| {
+            let same = cached == pfn;
+            if same {
+                let _ = self.phys().get(pfn).into_pfn();
+            }
+            same
+        });
+        held == Some(true)
+    }
+
+    /// Puts `new` in the place of `old`, the frame of `page`, if it still is
+    /// that and `agreed`, asked under the cache's lock, says so; whether it did.
+    /// The cache takes a reference of its own.
+    pub(crate) fn replace(&self, page: u64, old: Pfn, new: Pfn, agreed: impl FnOnce() -> bool) -> bool {
+        let replaced = self.cache.replace(page, old, new, || {
+            let agreed = agreed();
+            if agreed {
+                let _ = self.phys().get(new).into_pfn();
+            }
+            agreed
+        });
+        if replaced {
+            self.phys().record(old).mapping.store(0, Ordering::Relaxed);
+            drop(self.phys().adopt(old));
+        }
+        replaced
     }
 
     /// References to the frames of `pages` that are in memory.
@@ -250,7 +291,7 @@ impl<P: Mmu> Object<P> {
     }
 
     /// The spaces that may map the object.
-    pub(super) fn mappers(&self) -> Vec<Arc<Space<P>>> {
+    pub(crate) fn mappers(&self) -> Vec<Arc<Space<P>>> {
         // Upgraded under the lock, dropped outside: a last reference ends a space.
         self.mappers
             .lock()
@@ -272,6 +313,7 @@ impl<P: Mmu> Drop for Object<P> {
         // has nobody left to be told, as after close(2) without fsync(2).
         let _ = self.write_back(0..u64::MAX);
         self.discard(0..u64::MAX, false);
+        self.env.registry().objects().remove(self.id.raw());
     }
 }
 

@@ -106,7 +106,7 @@ pub(crate) fn residency<P: Mmu>(space: &Space<P>, vma: &Vma<P>) -> Residency {
 
 fn account<P: Mmu>(space: &Space<P>, entry: Pte, locked: bool, sum: &mut Residency) {
     let size = PAGE_SIZE as u64;
-    let Some((frame, sort)) = slot::counted(space.env(), entry) else {
+    let Some((frame, sort)) = slot::held(space.env(), entry) else {
         if let Some(Absent::Swap(_)) = Absent::decode(entry) {
             sum.swap += size;
             sum.swap_pss += size << PSS_SHIFT;
@@ -157,7 +157,8 @@ pub struct PageView {
     pub entry: Pte,
     /// The frame, if one is mapped: the frame of zeroes included.
     pub frame: Option<Pfn>,
-    /// How the frame counts; `None` for the frame of zeroes.
+    /// How the frame counts; `None` for the frame of zeroes. One that is being
+    /// moved counts although none is mapped.
     pub sort: Option<Resident>,
     /// Mapped once, and a counted frame (`PM_MMAP_EXCLUSIVE`).
     pub exclusive: bool,
@@ -167,11 +168,18 @@ pub struct PageView {
     pub cached: bool,
 }
 
+impl PageView {
+    /// What `mincore` says: an access would wait for nothing but a move.
+    pub const fn is_in_memory(&self) -> bool {
+        self.frame.is_some() || self.sort.is_some() || self.cached
+    }
+}
+
 /// Shows each page of `range`, a part of `vma`, to `see`, in order.
 pub(crate) fn view<P: Mmu>(space: &Space<P>, vma: &Vma<P>, range: VpnRange, mut see: impl FnMut(PageView)) {
     for page in range.iter() {
         let entry = space.tables().get(page);
-        let counted = slot::counted(space.env(), entry);
+        let counted = slot::held(space.env(), entry);
         let record = |frame| space.env().phys().record(frame);
         let cached = entry.is_empty() || entry.is_absent();
         see(PageView {

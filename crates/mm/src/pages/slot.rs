@@ -59,12 +59,35 @@ pub(crate) fn counted<P: Mmu>(env: &Env<P>, entry: Pte) -> Option<(Pfn, Resident
         return None;
     }
     let frame = entry.frame();
-    let sort = match env.phys().record(frame).owner() {
+    Some((frame, sort_of(env, frame)))
+}
+
+fn sort_of<P: Mmu>(env: &Env<P>, frame: Pfn) -> Resident {
+    match env.phys().record(frame).owner() {
         Owner::Anonymous => Resident::Anon,
         Owner::Shmem => Resident::Shmem,
         _ => Resident::File,
-    };
-    Some((frame, sort))
+    }
+}
+
+/// As [`counted`], and also the frame of an entry that is being moved: it keeps
+/// its reference and its counts meanwhile.
+pub(crate) fn held<P: Mmu>(env: &Env<P>, entry: Pte) -> Option<(Pfn, Resident)> {
+    match moving(entry) {
+        Some(frame) => Some((frame, sort_of(env, frame))),
+        None => counted(env, entry),
+    }
+}
+
+/// The frame that a migration entry stands for.
+pub(crate) fn moving(entry: Pte) -> Option<Pfn> {
+    if !entry.is_absent() {
+        return None;
+    }
+    match Absent::decode(entry) {
+        Some(Absent::Migration { frame, .. }) => Some(frame),
+        _ => None,
+    }
 }
 
 /// What the slot that holds `entry` holds.

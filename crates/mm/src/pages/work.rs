@@ -43,7 +43,7 @@ impl<P: Mmu> PageWork<P> for Work<'_, P> {
     }
 
     fn prepare(&mut self, tree: &Tree<Vma<P>>, vma: &Vma<P>) {
-        anon::prepare(self.space.env().families(), tree, vma);
+        anon::prepare(tree, vma);
     }
 
     fn link(&mut self, vma: &Arc<Vma<P>>) -> Result<(), Errno> {
@@ -97,7 +97,7 @@ impl<P: Mmu> PageWork<P> for Work<'_, P> {
                 // A file's mapping has a family only when it is written.
                 if vma.is_anonymous() {
                     let tree = self.space.map().snapshot();
-                    anon::prepare(self.space.env().families(), &tree, vma);
+                    anon::prepare(&tree, vma);
                 }
                 advise::install_guards(self.space, vma, range, &mut gather)?;
             }

@@ -6,7 +6,7 @@ use foliant_arch::x86_64::Pte;
 use foliant_paging::{Gather, Leaf, Missing};
 use foliant_phys::FrameFlags;
 use foliant_platform::Mmu;
-use foliant_units::{Vpn, VpnRange};
+use foliant_units::{Pfn, Vpn, VpnRange};
 
 use super::slot;
 use crate::VmFlags;
@@ -89,11 +89,12 @@ fn zap_leaf<P: Mmu>(
             return ControlFlow::Break(page);
         }
         let old = leaf.take(page);
-        if old.is_present() {
+        // Who moves a frame may not have flushed yet.
+        if old.is_present() || slot::moving(old).is_some() {
             gather.removed(VpnRange::new(page, page + 1));
         }
-        if let Some((frame, sort)) = slot::counted(space.env(), old) {
-            let_go(space, vma, page, old, sort);
+        if let Some((frame, sort)) = slot::held(space.env(), old) {
+            let_go(space, vma, page, frame, old.is_dirty(), sort);
             delta.add(sort, -1);
             // There is room: it was asked above.
             let _ = gather.frame(frame);
@@ -109,23 +110,21 @@ fn stays<P: Mmu>(space: &Space<P>, entry: Pte, how: Removal) -> bool {
         Removal::Discard | Removal::Truncate => slot::is_guard(entry),
         Removal::Invalidate => {
             slot::is_guard(entry)
-                || matches!(
-                    slot::counted(space.env(), entry),
-                    None | Some((_, Resident::Anon))
-                )
+                || matches!(slot::held(space.env(), entry), None | Some((_, Resident::Anon)))
         }
     }
 }
 
-/// What a frame's record and object learn when an entry for it goes.
-pub(crate) fn let_go<P: Mmu>(space: &Space<P>, vma: &Vma<P>, page: Vpn, old: Pte, sort: Resident) {
-    let record = space.env().phys().record(old.frame());
+/// What a frame's record and object learn when an entry for it goes. (An object
+/// knows already what was dirty about an entry that is being moved.)
+fn let_go<P: Mmu>(space: &Space<P>, vma: &Vma<P>, page: Vpn, frame: Pfn, dirty: bool, sort: Resident) {
+    let record = space.env().phys().record(frame);
     match sort {
         Resident::Anon => {}
         // Stores through this entry went to the object.
-        Resident::File | Resident::Shmem if old.is_dirty() => {
+        Resident::File | Resident::Shmem if dirty => {
             if let Some(object) = vma.object() {
-                let _ = object.dirty(vma.pgoff_at(page), old.frame());
+                let _ = object.dirty(vma.pgoff_at(page), frame);
             }
         }
         Resident::File | Resident::Shmem => {}

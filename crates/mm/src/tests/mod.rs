@@ -6,5 +6,6 @@ mod faults;
 mod files;
 mod forks;
 mod live;
+mod moves;
 mod threads;
 mod world;

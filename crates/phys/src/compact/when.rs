@@ -63,6 +63,16 @@ impl<P: Platform> Phys<P> {
         best
     }
 
+    /// Compacts the zones of a node as far as that goes (`vm.compact_memory`).
+    ///
+    /// # Linux source concept
+    /// `compact_node()` for a write to the knob.
+    pub fn compact_all(&self, node: NodeId, migrator: &dyn Migrator) {
+        for (id, _) in self.zones.iter().filter(|(_, zone)| zone.node() == node) {
+            Scanners::new(self, id).run(&Goal::Until(&|| false), migrator);
+        }
+    }
+
     /// Compacts a node that is more fragmented than `proactiveness` (0 to 100,
     /// `vm.compaction_proactiveness`) allows, before anybody asks.
     ///

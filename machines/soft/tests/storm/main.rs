@@ -11,6 +11,7 @@ mod model;
 mod program;
 mod world;
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use foliant_platform::FlushKind;
@@ -34,7 +35,13 @@ fn storm(time: Duration, seed: u64, forget: Forget, scarce: bool) -> Result<Flus
     let outcome = rounds(&world, time, seed);
     let stats = world.machine.flush_stats();
     match outcome {
-        Ok(()) => world.end().map(|()| stats),
+        Ok(()) => {
+            let moved = world.migrated.load(Ordering::Relaxed);
+            if moved == 0 {
+                return Err("no frame was moved".to_owned());
+            }
+            world.end().map(|()| stats)
+        }
         Err(why) => {
             // What a broken machine does when it is taken apart proves nothing.
             std::mem::forget(world);
@@ -92,13 +99,14 @@ fn is_noticed(forget: Forget) -> bool {
 
 #[test]
 fn losing_the_flushes_of_any_one_call_is_noticed() {
-    let calls: [(Doing, Forget); 9] = [
+    let calls: [(Doing, Forget); 10] = [
         (Doing::Mapping, Forget::When(|_| doing() == Doing::Mapping)),
         (Doing::Unmapping, Forget::When(|_| doing() == Doing::Unmapping)),
         (Doing::Protecting, Forget::When(|_| doing() == Doing::Protecting)),
         (Doing::Discarding, Forget::When(|_| doing() == Doing::Discarding)),
         (Doing::Moving, Forget::When(|_| doing() == Doing::Moving)),
         (Doing::Forking, Forget::When(|_| doing() == Doing::Forking)),
+        (Doing::Migrating, Forget::When(|_| doing() == Doing::Migrating)),
         (Doing::Resizing, Forget::When(|_| doing() == Doing::Resizing)),
         (Doing::Syncing, Forget::When(|_| doing() == Doing::Syncing)),
         (Doing::Storing, Forget::When(|_| doing() == Doing::Storing)),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use foliant_mm::{FaultError, MoveRequest};
+use foliant_phys::{AllocRequest, Effort, Moved};
 use foliant_soft::{Cpu, Running, Trap};
 use foliant_uapi::{MapFlags, MremapFlags};
 use foliant_units::{Errno, PAGE_SIZE, VirtAddr};
@@ -30,6 +31,7 @@ pub(crate) enum Doing {
     Discarding,
     Moving,
     Forking,
+    Migrating,
     Storing,
     Resizing,
     Syncing,
@@ -158,7 +160,11 @@ impl<'w> Program<'w> {
             40..44 => self.count(running),
             44..51 => self.load(running),
             51 => self.come_and_go(running),
-            52..64 => self.peek(running),
+            52..58 => {
+                self.migrate();
+                Ok(())
+            }
+            58..64 => self.peek(running),
             _ => self.use_file(running),
         }
     }
@@ -205,6 +211,29 @@ impl<'w> Program<'w> {
         let discard = || during(Doing::Discarding, || self.world.space.madvise(at, len, DONTNEED));
         let result = region.change(pages, |page| page.with_value(0), discard);
         result.map_err(|errno| format!("madvise: {errno:?}"))
+    }
+
+    /// Moves the frame behind some page, anybody's, to another place of RAM.
+    fn migrate(&mut self) {
+        let (world, pages) = (self.world, self.numbers.below(2 * REGION));
+        let page = match pages < REGION {
+            true => page_of(self.numbers.below(world.regions.len()), pages),
+            false => shared_page(pages as u64 % SHARED_PAGES).page(),
+        };
+        let entry = world.space.tables().get(page);
+        if !entry.has_frame() || entry.is_special() {
+            return;
+        }
+        let from = entry.frame();
+        let request = AllocRequest::movable(world.phys.record(from).owner()).effort(Effort::NoWait);
+        let (Ok(to), Some(migrator)) = (world.phys.alloc(request), world.phys.migrator()) else {
+            return;
+        };
+        let to = to.into_pfn();
+        match during(Doing::Migrating, || migrator.migrate(from, to)) {
+            Moved::Yes => _ = world.migrated.fetch_add(1, Ordering::Relaxed),
+            Moved::Busy | Moved::No => drop(world.phys.adopt(to)),
+        }
     }
 
     /// Moves one page to another place of the region.

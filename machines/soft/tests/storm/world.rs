@@ -41,6 +41,8 @@ pub(crate) struct World {
     pub(crate) counted: Vec<AtomicU64>,
     pub(crate) machine: SoftMachine,
     pub(crate) phys: Arc<Phys<SoftMachine>>,
+    /// Frames that were moved.
+    pub(crate) migrated: AtomicU64,
     /// Whether allocations fail now and then.
     pub(crate) scarce: bool,
 }
@@ -107,6 +109,7 @@ impl World {
             counted: (0..SHARED_PAGES).map(|_| AtomicU64::new(0)).collect(),
             machine,
             phys,
+            migrated: AtomicU64::new(0),
             scarce,
         }
     }
