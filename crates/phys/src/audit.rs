@@ -7,7 +7,7 @@ use std_alloc::vec::Vec;
 use foliant_platform::Platform;
 use foliant_units::Pfn;
 
-use crate::alloc::{block_of, place_of, ring_order};
+use crate::alloc::{RingClass, block_of, place_of};
 use crate::phys::Phys;
 use crate::record::{FrameFlags, Owner};
 use crate::zone::ZoneKind;
@@ -153,7 +153,7 @@ impl<P: Platform> Phys<P> {
         for cpu in 0..self.cpus.len() {
             for (id, _) in self.zones.iter() {
                 for (at, ring) in self.cpus.zone_rings(cpu, id).iter().enumerate() {
-                    let frames = ring_order(at).frames();
+                    let frames = RingClass::order_at(at).frames();
                     for entry in ring.iter() {
                         ledger.note(entry.pfn(), frames, report);
                         census.cached += frames;

@@ -22,6 +22,7 @@ pub struct Frame<'a, P: Platform> {
 
 impl<'a, P: Platform> Frame<'a, P> {
     /// Takes over a reference that exists.
+    #[inline]
     pub(crate) fn new(phys: &'a Phys<P>, pfn: Pfn) -> Self {
         Self { phys, pfn }
     }
@@ -58,6 +59,7 @@ impl<'a, P: Platform> Frame<'a, P> {
     }
 
     /// Hands the reference to the caller, who puts it with [`Phys::adopt`].
+    #[inline]
     pub fn into_pfn(self) -> Pfn {
         let pfn = self.pfn;
         core::mem::forget(self);
@@ -76,6 +78,7 @@ impl<P: Platform> Clone for Frame<'_, P> {
 }
 
 impl<P: Platform> Drop for Frame<'_, P> {
+    #[inline]
     fn drop(&mut self) {
         self.phys.put(self.pfn);
     }

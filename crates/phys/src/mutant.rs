@@ -41,6 +41,10 @@ pub(crate) enum Mutant {
     LeaveRelaxed,
     /// Whether a block is open is looked at before its claim is taken.
     KindBeforeClaim,
+    /// The short ways are opened on what was known before.
+    OpenAfterLook,
+    /// Who opens the short ways does not see why they were closed.
+    CloseRelaxed,
     /// Two movers of one block's level both believe that they succeeded.
     LevelStores,
 }

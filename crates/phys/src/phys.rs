@@ -5,23 +5,24 @@ use std_alloc::sync::Arc;
 
 use foliant_platform::Platform;
 use foliant_platform::sync::SpinLock;
-use foliant_platform::sync::atomic::{AtomicBool, Ordering};
 use foliant_units::{Order, Pfn};
 
-use crate::alloc::{Blocks, Counters, Cpus, Event, Injector, Ring, block_of, ring_order};
+use crate::alloc::{Blocks, Counters, Cpus, Event, Injector, Ring, RingClass, block_of};
 use crate::audit::Violation;
 use crate::boot::{NodeId, OnViolation, Poison};
 use crate::frame::Frame;
 use crate::migrate::Migrator;
 use crate::present::Present;
 use crate::reclaim::Reclaimer;
-use crate::record::{FrameRecord, Records};
+use crate::record::{FrameRecord, NearRecords, Records};
 use crate::zone::{Zone, ZoneId, ZoneKind, Zones};
 
 /// The physical memory of a machine: nodes, zones, frame records and the
 /// frame allocator. Made by [`Phys::boot`], shared as `Arc<Phys<P>>`.
 pub struct Phys<P: Platform> {
     // Before `platform`, so that the tables go before the RAM they are in.
+    /// Of most frames, what the short ways need.
+    pub(crate) near: NearRecords,
     pub(crate) records: Records,
     pub(crate) blocks: Blocks,
     pub(crate) cpus: Cpus,
@@ -30,8 +31,6 @@ pub struct Phys<P: Platform> {
     /// Counts of what happens outside of any CPU's guard.
     pub(crate) shared: Counters,
     pub(crate) injector: Injector,
-    /// No poison and no failure to inject: the short ways may be taken.
-    pub(crate) short_ways: AtomicBool,
     pub(crate) poisoning: Poison,
     pub(crate) on_violation: OnViolation,
     pub(crate) last_violation: SpinLock<Option<Violation>>,
@@ -88,6 +87,7 @@ impl<P: Platform> Phys<P> {
     /// Takes over a reference that [`Frame::into_pfn`] or [`Frame::split`]
     /// handed out. Each may be adopted once; a second time is found when the
     /// count underflows.
+    #[inline]
     pub fn adopt(&self, pfn: Pfn) -> Frame<'_, P> {
         Frame::new(self, pfn)
     }
@@ -153,8 +153,7 @@ impl<P: Platform> Phys<P> {
     /// The `nth` allocation from now fails, counting from one; zero for none.
     pub fn fail_at(&self, nth: u64) {
         self.injector.arm(nth);
-        let short = nth == 0 && self.poisoning == Poison::Off;
-        self.short_ways.store(short, Ordering::Relaxed);
+        self.cpus.be_careful(nth != 0 || self.poisoning != Poison::Off);
     }
 
     /// How many folios were asked for since boot.
@@ -183,7 +182,7 @@ impl<P: Platform> Phys<P> {
             for (id, zone) in self.zones.iter() {
                 let rings = self.cpus.zone_rings(cpu, id).iter().enumerate();
                 sum += rings
-                    .map(|(at, ring)| of_ring(zone, ring_order(at), ring))
+                    .map(|(at, ring)| of_ring(zone, RingClass::order_at(at), ring))
                     .sum::<u64>();
             }
         }

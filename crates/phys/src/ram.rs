@@ -92,6 +92,48 @@ impl<T: Blank> Table<T> {
     }
 }
 
+/// The first elements of a table, each with the element of another table that
+/// serves `1 << SHIFT` of them: found with one comparison.
+#[derive(Debug)]
+pub(crate) struct Pairs<T, U, const SHIFT: u32> {
+    each: NonNull<T>,
+    shared: NonNull<U>,
+    len: usize,
+}
+
+// SAFETY: shared slices, as tables are.
+unsafe impl<T: Blank, U: Blank, const SHIFT: u32> Sync for Pairs<T, U, SHIFT> {}
+// SAFETY: as above.
+unsafe impl<T: Blank, U: Blank, const SHIFT: u32> Send for Pairs<T, U, SHIFT> {}
+
+impl<T: Blank, U: Blank, const SHIFT: u32> Pairs<T, U, SHIFT> {
+    /// The first `len` elements of `each`, or fewer where a table ends.
+    ///
+    /// # Safety
+    /// The result is dropped no later than the tables' memory goes.
+    pub(crate) unsafe fn new(each: &Table<T>, shared: &Table<U>, len: usize) -> Self {
+        Self {
+            each: each.first,
+            shared: shared.first,
+            len: len.min(each.len).min(shared.len << SHIFT),
+        }
+    }
+
+    /// An element, and the one that it shares with its neighbours.
+    #[inline]
+    pub(crate) fn get(&self, at: usize) -> Option<(&T, &U)> {
+        if at >= self.len {
+            return None;
+        }
+        // SAFETY: `at` is below the length of the table (`new`), whose memory is
+        // still there (promised to `new`).
+        let one = unsafe { self.each.add(at).as_ref() };
+        // SAFETY: `at >> SHIFT` is below the length of the table; the rest as above.
+        let shared = unsafe { self.shared.add(at >> SHIFT).as_ref() };
+        Some((one, shared))
+    }
+}
+
 #[cfg(all(test, loom))]
 impl<T: Blank> Table<T> {
     /// A table outside of any RAM, for models; it is never freed.

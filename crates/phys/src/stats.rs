@@ -111,7 +111,7 @@ impl<P: Platform> Phys<P> {
     pub fn cached_by(&self, cpu: usize, id: ZoneId) -> u64 {
         let rings = self.cpus.zone_rings(cpu, id).iter().enumerate();
         rings
-            .map(|(at, ring)| ring.len() as u64 * crate::alloc::ring_order(at).frames())
+            .map(|(at, ring)| ring.len() as u64 * crate::alloc::RingClass::order_at(at).frames())
             .sum()
     }
 

@@ -5,7 +5,7 @@ use foliant_platform::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering}
 
 use super::events::Counters;
 use super::request::Mobility;
-use super::ring::{RING_CLASSES, Ring};
+use super::ring::{RING_CLASSES, Ring, RingClass};
 use super::tag::{RingKey, SHELVES};
 use crate::mutant::{Mutant, is_on, ordering};
 use crate::ram::Table;
@@ -13,18 +13,29 @@ use crate::zone::{ZONE_KINDS, ZoneId, ZoneKind};
 
 /// The state of one CPU.
 #[derive(Debug, Default)]
-#[repr(align(64))]
+#[repr(C, align(64))]
 pub(crate) struct CpuArea {
     /// Whether someone is using what is this CPU's.
     busy: AtomicBool,
-    /// Whether someone else needs the folios in this CPU's rings.
-    drain_wanted: AtomicBool,
+    /// Why the short ways may not be taken: then what follows is [`CLOSED`].
+    caution: AtomicU32,
+    /// Where the rings of this CPU begin.
+    rings: AtomicU32,
     /// Where the rings of the zone to ask first begin, for each kind; zero, the
     /// rings of no zone, if that is not known.
     first: [AtomicU32; ZONE_KINDS],
     /// What happened here; written under the guard.
     pub(crate) counters: Counters,
 }
+
+/// [Caution](CpuArea::caution): someone else needs the folios in this CPU's rings.
+const DRAIN: u32 = 1;
+/// Caution: frames are poisoned, or a failure is to be injected.
+const CAREFUL: u32 = 2;
+
+/// Added to where rings begin, so that they are not found: the short ways need
+/// not ask about caution.
+const CLOSED: u32 = 1 << 31;
 
 /// What one CPU has of one zone besides rings. Written under the guard of the CPU.
 #[derive(Debug, Default)]
@@ -57,6 +68,10 @@ impl Cpus {
         rings: Table<Ring>,
         zones: usize,
     ) -> Self {
+        for (cpu, area) in areas.iter().enumerate() {
+            let first = Self::rings(cpu, zones) as u32;
+            area.rings.store(first, Ordering::Relaxed);
+        }
         Self {
             areas,
             shares,
@@ -71,9 +86,8 @@ impl Cpus {
     }
 
     /// Where the rings of a CPU begin.
-    #[inline]
     fn first_ring(&self, cpu: usize) -> usize {
-        cpu * (self.zones + 1) * RINGS_PER_ZONE
+        Self::rings(cpu, self.zones)
     }
 
     /// A CPU's rings of one zone, by shelf and class. To be changed under the
@@ -103,7 +117,20 @@ impl Cpus {
         let first = zone.map_or(0, |zone| {
             self.first_ring(cpu) + (zone.index() + 1) * RINGS_PER_ZONE
         });
-        self.areas[cpu].first[kind.index()].store(first as u32, Ordering::Relaxed);
+        let way = &self.areas[cpu].first[kind.index()];
+        let set = |before| Some(first as u32 | before & CLOSED);
+        let _ = way.fetch_update(Ordering::Relaxed, Ordering::Relaxed, set);
+    }
+
+    /// From now on the short ways may not be taken, or may be again.
+    pub(crate) fn be_careful(&self, careful: bool) {
+        for area in self.areas.iter() {
+            if careful {
+                area.raise(CAREFUL);
+            } else {
+                area.lower(CAREFUL);
+            }
+        }
     }
 
     /// Enters what is the calling CPU's; `None` if it is in use, by an
@@ -117,8 +144,9 @@ impl Cpus {
 
     #[inline]
     fn enter_area<'a, P: Platform>(&'a self, platform: &'a P, cpu: usize) -> Option<CpuGuard<'a, P>> {
-        let area = &self.areas[cpu];
-        if area.try_enter::<P>() {
+        if let Some(area) = self.areas.get(cpu)
+            && area.try_enter::<P>()
+        {
             return Some(CpuGuard {
                 cpus: self,
                 platform,
@@ -184,7 +212,73 @@ impl CpuArea {
 
     /// Asks the CPU to empty its rings when it next uses them.
     pub(crate) fn want_drain(&self) {
-        self.drain_wanted.store(true, Ordering::Relaxed);
+        self.raise(DRAIN);
+    }
+
+    /// Whether someone asked for the rings to be emptied; asks once. Also opens
+    /// the short ways if they are closed without a reason: the reason of whoever
+    /// closed them last may have been served in between.
+    pub(crate) fn take_drain_request(&self) -> bool {
+        let closed = self.rings.load(Ordering::Relaxed) & CLOSED != 0;
+        let caution = self.caution.load(Ordering::Relaxed);
+        (caution & DRAIN != 0 || closed && caution == 0) && self.lower(DRAIN)
+    }
+
+    /// Gives a reason for caution.
+    fn raise(&self, reason: u32) {
+        self.caution.fetch_or(reason, Ordering::Relaxed);
+        self.close();
+    }
+
+    /// Takes back a reason for caution; tells whether it was there.
+    fn lower(&self, reason: u32) -> bool {
+        if is_on(Mutant::OpenAfterLook) {
+            let before = self.caution.fetch_and(!reason, Ordering::Relaxed);
+            if before == reason {
+                self.open();
+            }
+            return before & reason != 0;
+        }
+        let before = self.caution.fetch_and(!reason, Ordering::Relaxed);
+        self.open();
+        // After opening: whoever closed before that had given a reason, which is
+        // seen here; whoever closes later leaves it closed.
+        if self.caution.load(Ordering::Relaxed) != 0 {
+            self.close();
+        }
+        before & reason != 0
+    }
+
+    /// Where rings begin, by all ways to them. `rings` is closed last and opened
+    /// first, so that it is closed whenever another is.
+    fn ways(&self) -> impl DoubleEndedIterator<Item = &AtomicU32> {
+        self.first.iter().chain([&self.rings])
+    }
+
+    fn close(&self) {
+        // Release: who opens again sees the reason.
+        self.ways().for_each(|way| {
+            way.fetch_or(CLOSED, ordering(Mutant::CloseRelaxed, Ordering::Release));
+        });
+    }
+
+    fn open(&self) {
+        // Acquire: pairs with the release of `close`.
+        self.ways().rev().for_each(|way| {
+            way.fetch_and(!CLOSED, Ordering::Acquire);
+        });
+    }
+
+    /// Whether all short ways may be taken.
+    #[cfg(all(test, loom))]
+    pub(crate) fn is_open(&self) -> bool {
+        self.ways().all(|way| way.load(Ordering::Relaxed) & CLOSED == 0)
+    }
+
+    /// Whether a request to empty the rings was not served yet.
+    #[cfg(all(test, loom))]
+    pub(crate) fn wants_drain(&self) -> bool {
+        self.caution.load(Ordering::Relaxed) & DRAIN != 0
     }
 }
 
@@ -208,24 +302,31 @@ impl<'a, P: Platform> CpuGuard<'a, P> {
     }
 
     /// The ring of a zone for folios of one mobility and class.
-    pub(crate) fn ring(&self, zone: ZoneId, mobility: Mobility, class: usize) -> &'a Ring {
-        &self.cpus.zone_rings(self.cpu, zone)[mobility.index() * RING_CLASSES + class]
+    pub(crate) fn ring(&self, zone: ZoneId, mobility: Mobility, class: RingClass) -> &'a Ring {
+        &self.cpus.zone_rings(self.cpu, zone)[mobility.index() * RING_CLASSES + class.index()]
     }
 
     /// The ring for folios of a block with this key.
     #[inline]
-    pub(crate) fn ring_of_key(&self, key: RingKey, class: usize) -> Option<&'a Ring> {
-        let at = self.cpus.first_ring(self.cpu) + key.0 as usize * RING_CLASSES + class;
-        self.cpus.rings.get(at)
+    pub(crate) fn ring_of_key(&self, key: RingKey, class: RingClass) -> Option<&'a Ring> {
+        let first = self.area.rings.load(Ordering::Relaxed) as usize;
+        self.cpus
+            .rings
+            .get(first + key.0 as usize * RING_CLASSES + class.index())
     }
 
     /// The ring of the zone to ask first.
     #[inline]
-    pub(crate) fn first_ring(&self, highest: ZoneKind, mobility: Mobility, class: usize) -> Option<&'a Ring> {
+    pub(crate) fn first_ring(
+        &self,
+        highest: ZoneKind,
+        mobility: Mobility,
+        class: RingClass,
+    ) -> Option<&'a Ring> {
         let first = self.area.first[highest.index()].load(Ordering::Relaxed) as usize;
         self.cpus
             .rings
-            .get(first + mobility.index() * RING_CLASSES + class)
+            .get(first + mobility.index() * RING_CLASSES + class.index())
     }
 
     #[inline]
@@ -233,17 +334,9 @@ impl<'a, P: Platform> CpuGuard<'a, P> {
         &self.area.counters
     }
 
-    /// Whether someone asked for the rings to be emptied.
-    #[inline]
-    pub(crate) fn wants_drain(&self) -> bool {
-        self.area.drain_wanted.load(Ordering::Relaxed)
-    }
-
     /// Whether someone asked for the rings to be emptied; asks once.
-    #[inline]
     pub(crate) fn take_drain_request(&self) -> bool {
-        let wanted = &self.area.drain_wanted;
-        wanted.load(Ordering::Relaxed) && wanted.swap(false, Ordering::Relaxed)
+        self.area.take_drain_request()
     }
 }
 

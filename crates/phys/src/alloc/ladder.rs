@@ -7,12 +7,13 @@ use foliant_units::Order;
 use super::cpu::CpuGuard;
 use super::entry::{Batch, Entry};
 use super::events::Event;
-use super::request::{AllocError, AllocRequest, Effort, Fill, Mobility, NodeChoice, OnFailure};
-use super::ring::ring_class;
+use super::request::{AllocError, AllocRequest, Effort, Fill, How, Mobility, NodeChoice, OnFailure, What};
+use super::ring::{RingClass, RingSize};
 use super::search::{Found, Want};
 use crate::frame::Frame;
 use crate::phys::Phys;
 use crate::reclaim::{OomVerdict, Progress};
+use crate::record::Stamp;
 use crate::zone::watermark::keep_back;
 use crate::zone::{Mark, Zone, ZoneId};
 
@@ -55,38 +56,63 @@ impl<P: Platform> Phys<P> {
     ///
     /// # Linux source concept
     /// `__alloc_frozen_pages_noprof()` and its slow path.
-    #[inline]
+    // Always: so that only the short way is part of the caller, and what is
+    // asked for is known to the compiler there.
+    #[inline(always)]
     pub fn alloc(&self, request: AllocRequest) -> Result<Frame<'_, P>, AllocError> {
-        match self.take_from_own_ring(&request) {
-            Some(entry) => Ok(self.hand_out(entry, &request)),
-            None => self.alloc_with_care(&request),
+        match self.take_from_own_ring(request) {
+            Some((entry, stamp)) => self.hand_out_quickly(entry, stamp, request),
+            None => {
+                let (what, how) = request.parts();
+                self.alloc_with_care(what, how)
+            }
         }
     }
 
     /// The most frequent case, short enough to be inlined: this CPU's ring of
     /// the first zone that will do has what is asked for. Watermarks were
     /// looked at when the ring was filled; the ring counts what is taken.
-    #[inline]
-    fn take_from_own_ring(&self, request: &AllocRequest) -> Option<Entry> {
-        let class = ring_class(request.order)?;
-        if request.node != NodeChoice::Local || !self.short_ways.load(Ordering::Relaxed) {
+    #[inline(always)]
+    fn take_from_own_ring(&self, request: AllocRequest) -> Option<(Entry, Stamp)> {
+        if request.node != NodeChoice::Local {
             return None;
         }
+        let class = RingClass::of(request.order);
         let guard = self.cpus.enter(&self.platform)?;
-        guard.first_ring(request.zone, request.mobility, class)?.pop()
+        let ring = guard.first_ring(request.zone, request.mobility, class)?;
+        Some((ring.pop()?, ring.stamp()))
+    }
+
+    /// Makes the folio ready for its new owner, where that is little work.
+    #[inline(always)]
+    fn hand_out_quickly(
+        &self,
+        entry: Entry,
+        stamp: Stamp,
+        request: AllocRequest,
+    ) -> Result<Frame<'_, P>, AllocError> {
+        let clean = request.fill == Fill::Any || entry.is_fresh();
+        match self.near.get(entry.pfn().index()) {
+            Some((record, _)) if clean => {
+                record.begin_stamped(stamp, request.owner);
+                Ok(Frame::new(self, entry.pfn()))
+            }
+            _ => Ok(self.hand_out(entry, request.parts().0)),
+        }
     }
 
     #[inline(never)]
-    fn alloc_with_care(&self, request: &AllocRequest) -> Result<Frame<'_, P>, AllocError> {
+    fn alloc_with_care(&self, what: What, how: How) -> Result<Frame<'_, P>, AllocError> {
+        let request = AllocRequest::of_parts(what, how);
         if self.injector.hits() {
-            return Err(self.failed(request, AllocError::Injected));
+            return Err(self.failed(&request, AllocError::Injected));
         }
-        match self.alloc_from_zones(request) {
+        match self.alloc_from_zones(&request) {
             Ok(entry) => {
                 self.check_and_unpoison(entry.pfn(), request.order);
-                Ok(self.hand_out(entry, request))
+                Ok(self.hand_out(entry, what))
             }
-            Err(error) => Err(self.failed(request, error)),
+            Err(error) => Err(self.failed(&request, error)),
         }
     }
 
@@ -192,9 +218,10 @@ impl<P: Platform> Phys<P> {
     /// Takes one folio from a zone: from this CPU's ring, or straight from the
     /// lines where there is no ring or someone is using it.
     fn take_from_zone(&self, id: ZoneId, zone: &Zone, request: &AllocRequest, look: Look) -> Option<Entry> {
-        let Some(class) = ring_class(request.order) else {
+        let class = RingClass::of(request.order);
+        if !class.has_room() {
             return self.take_from_lines(zone, request, look);
-        };
+        }
         let Some(guard) = self.cpus.enter(&self.platform) else {
             self.shared.add(Event::Busy, 1);
             return self.take_from_lines(zone, request, look);
@@ -212,14 +239,15 @@ impl<P: Platform> Phys<P> {
         id: ZoneId,
         zone: &Zone,
         request: &AllocRequest,
-        class: usize,
+        class: RingClass,
         look: Look,
     ) -> Option<Entry> {
         if !self.is_above(id, zone, request, look.mark) {
             return None;
         }
         let set = guard.share(id);
-        let count = u32::from(zone.rings[class].batch).min(self.room_above(id, zone, request, look.mark));
+        let count =
+            u32::from(zone.rings[class.index()].batch).min(self.room_above(id, zone, request, look.mark));
         let want = Want {
             order: request.order,
             mobility: request.mobility,
@@ -239,6 +267,8 @@ impl<P: Platform> Phys<P> {
         zone.fold_in(&set.delta, -frames);
 
         let ring = guard.ring(id, request.mobility, class);
+        let RingSize { limit, .. } = zone.rings[class.index()];
+        ring.open(limit, request.order);
         ring.fill(batch.as_slice());
         ring.pop()
     }
@@ -334,17 +364,16 @@ impl<P: Platform> Phys<P> {
     }
 
     /// Makes the folio ready for its new owner.
-    #[inline]
-    fn hand_out(&self, entry: Entry, request: &AllocRequest) -> Frame<'_, P> {
+    #[inline(never)]
+    fn hand_out(&self, entry: Entry, what: What) -> Frame<'_, P> {
         let pfn = entry.pfn();
-        if request.fill == Fill::Zeroes && !entry.is_fresh() {
-            self.zero(pfn, request.order);
+        if what.fill == Fill::Zeroes && !entry.is_fresh() {
+            self.zero(pfn, what.order);
         }
-        self.record(pfn).begin(request.order, request.owner);
+        self.record(pfn).begin(what.order, what.owner);
         Frame::new(self, pfn)
     }
 
-    #[inline(never)]
     fn zero(&self, pfn: foliant_units::Pfn, order: Order) {
         self.count(Event::Zeroed, order.frames());
         for at in 0..order.frames() {

@@ -47,7 +47,7 @@ pub(crate) use inject::Injector;
 pub use kind::BlockKind;
 pub(crate) use line::{BLOCK, Line};
 pub use request::{AllocError, AllocRequest, Effort, Fill, Mobility, NodeChoice, OnFailure};
-pub(crate) use ring::{RING_CLASSES, Ring, RingSize, ring_order};
+pub(crate) use ring::{RING_CLASSES, Ring, RingClass, RingSize};
 #[cfg(all(test, loom))]
 pub(crate) use search::Want;
 pub(crate) use tag::{Level, Tag};

@@ -8,8 +8,7 @@ use super::blocks::block_of;
 use super::cpu::CpuGuard;
 use super::entry::{Batch, Entry};
 use super::events::Event;
-use super::ring::{Ring, RingSize, ring_class, ring_order};
-use super::tag::RingKey;
+use super::ring::{Ring, RingClass, RingSize};
 use crate::audit::Violation;
 use crate::phys::Phys;
 use crate::record::{FrameRecord, Left};
@@ -19,6 +18,35 @@ impl<P: Platform> Phys<P> {
     /// Puts one reference to the folio at `pfn`; the last frees it.
     #[inline]
     pub(crate) fn put(&self, pfn: Pfn) {
+        if !self.put_to_own_ring(pfn) {
+            self.put_with_care(pfn);
+        }
+    }
+
+    /// The most frequent case: nobody else has the folio, nothing is wrong with
+    /// it, and this CPU's ring has room. Otherwise nothing is changed.
+    #[inline]
+    fn put_to_own_ring(&self, pfn: Pfn) -> bool {
+        let Some((record, tag)) = self.near.get(pfn.index()) else {
+            return false;
+        };
+        let Some(class) = record.ends_quietly() else {
+            return false;
+        };
+        let Some(guard) = self.cpus.enter(&self.platform) else {
+            return false;
+        };
+        let ring = guard.ring_of_key(tag.ring_key(), class);
+        let done = ring.is_some_and(|ring| ring.push(Entry::new(pfn, false)));
+        if done {
+            // Before the guard goes, so before anybody can take the folio.
+            record.end_quietly();
+        }
+        done
+    }
+
+    #[inline(never)]
+    fn put_with_care(&self, pfn: Pfn) {
         let record = self.record(pfn);
         match record.refs.put() {
             Left::Some | Left::Stuck => {}
@@ -28,18 +56,12 @@ impl<P: Platform> Phys<P> {
     }
 
     /// Takes back a folio without references.
-    #[inline]
     fn release(&self, pfn: Pfn, record: &FrameRecord) {
         let Some(order) = record.end_of_use() else {
             return self.refuse(pfn, record);
         };
-        if !self.short_ways.load(Ordering::Relaxed) {
-            self.poison(pfn, order);
-        }
-        let key = self.blocks.tags[block_of(pfn)].ring_key();
-        if !self.free_to_own_ring(pfn, order, key) {
-            self.free_with_care(pfn, order);
-        }
+        self.poison(pfn, order);
+        self.free_with_care(pfn, order);
     }
 
     /// Leaks a folio on purpose, with a count that sticks: someone still
@@ -56,38 +78,25 @@ impl<P: Platform> Phys<P> {
         });
     }
 
-    /// The most frequent case: this CPU's ring has room.
-    #[inline]
-    fn free_to_own_ring(&self, pfn: Pfn, order: Order, key: RingKey) -> bool {
-        let Some(class) = ring_class(order) else {
-            return false;
-        };
-        let Some(guard) = self.cpus.enter(&self.platform) else {
-            return false;
-        };
-        let ring = guard.ring_of_key(key, class);
-        !guard.wants_drain() && ring.is_some_and(|ring| ring.push(Entry::new(pfn, false)))
-    }
-
     /// Puts a folio into this CPU's ring after making room there, or straight
     /// into the lines.
-    #[inline(never)]
     fn free_with_care(&self, pfn: Pfn, order: Order) {
         let tag = &self.blocks.tags[block_of(pfn)];
         let Some(id) = tag.zone() else {
             return self.violated(Violation::NotRam(pfn));
         };
         let (zone, entry) = (self.zones.get(id), Entry::new(pfn, false));
-        if let Some(class) = ring_class(order)
+        let class = RingClass::of(order);
+        if class.has_room()
             && let Some(mobility) = tag.kind().mobility()
             && let Some(guard) = self.cpus.enter(&self.platform)
         {
             self.serve_drain_request(&guard);
             let ring = guard.ring(id, mobility, class);
-            let RingSize { batch, limit } = zone.rings[class];
-            ring.set_limit(limit);
+            let RingSize { batch, limit } = zone.rings[class.index()];
+            ring.open(limit, order);
             if ring.len() >= usize::from(limit) {
-                self.drain_ring(&guard, id, ring, class, batch.into());
+                self.drain_ring(&guard, id, ring, order, batch.into());
             }
             if ring.push(entry) {
                 return;
@@ -110,8 +119,7 @@ impl<P: Platform> Phys<P> {
 
     /// Moves up to `count` folios from a ring to the lines.
     #[cold]
-    fn drain_ring(&self, guard: &CpuGuard<'_, P>, id: ZoneId, ring: &Ring, class: usize, count: u32) {
-        let order = ring_order(class);
+    fn drain_ring(&self, guard: &CpuGuard<'_, P>, id: ZoneId, ring: &Ring, order: Order, count: u32) {
         let mut batch = Batch::new();
         while (batch.len() as u32) < count.min(super::entry::BATCH as u32)
             && let Some(entry) = ring.drain()
@@ -135,7 +143,7 @@ impl<P: Platform> Phys<P> {
         for (id, zone) in self.zones.iter() {
             for (at, ring) in guard.rings(id).iter().enumerate() {
                 while ring.len() > 0 {
-                    self.drain_ring(guard, id, ring, at, u32::MAX);
+                    self.drain_ring(guard, id, ring, RingClass::order_at(at), u32::MAX);
                 }
             }
             let share = guard.share(id);

@@ -199,6 +199,72 @@ impl AllocRequest {
     }
 }
 
+/// What a request is for. With [`How`] the request in two words, which travel in
+/// registers: the short way of allocating then does not build in memory what
+/// only the long one needs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct What {
+    pub(crate) order: Order,
+    zone: ZoneKind,
+    mobility: Mobility,
+    pub(crate) fill: Fill,
+    pub(crate) owner: Owner,
+}
+
+/// How a request is to be served.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct How {
+    effort: Effort,
+    node: NodeChoice,
+    on_failure: OnFailure,
+}
+
+const _: () = assert!(size_of::<What>() <= size_of::<u64>() && size_of::<How>() <= size_of::<u64>());
+
+impl AllocRequest {
+    /// The request as two words.
+    #[inline(always)]
+    pub(crate) const fn parts(self) -> (What, How) {
+        let Self {
+            order,
+            zone,
+            mobility,
+            effort,
+            fill,
+            owner,
+            node,
+            on_failure,
+        } = self;
+        let what = What {
+            order,
+            zone,
+            mobility,
+            fill,
+            owner,
+        };
+        let how = How {
+            effort,
+            node,
+            on_failure,
+        };
+        (what, how)
+    }
+
+    /// The request of which these are the parts.
+    pub(crate) const fn of_parts(what: What, how: How) -> Self {
+        Self {
+            order: what.order,
+            zone: what.zone,
+            mobility: what.mobility,
+            effort: how.effort,
+            fill: what.fill,
+            owner: what.owner,
+            node: how.node,
+            on_failure: how.on_failure,
+        }
+    }
+}
+
 /// Why there is no frame.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum AllocError {

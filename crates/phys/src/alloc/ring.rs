@@ -4,36 +4,56 @@ use foliant_platform::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use foliant_units::Order;
 
 use super::entry::Entry;
+use crate::record::Stamp;
 
 const SLOTS: usize = 128;
 
-/// The orders that have rings, in the order of their numbers: 0 to 3 and 9.
-pub(crate) const RING_CLASSES: usize = 5;
+/// Rings of a mobility: those of the orders 0 to 3 and 9, and one that has no
+/// room and serves the other orders, so that nobody has to ask.
+pub(crate) const RING_CLASSES: usize = 6;
 
-/// Which ring serves an order.
-#[inline]
-pub(crate) const fn ring_class(order: Order) -> Option<usize> {
-    // Three bits for each order, so that no table is read.
-    const NONE: u64 = 0b111;
-    const CLASSES: u64 = 1 << 3
-        | 2 << 6
-        | 3 << 9
-        | NONE << 12
-        | NONE << 15
-        | NONE << 18
-        | NONE << 21
-        | NONE << 24
-        | 4 << 27
-        | NONE << 30;
-    let class = (CLASSES >> ((3 * order.raw() as u32) & 63)) & NONE;
-    if class != NONE { Some(class as usize) } else { None }
-}
+/// Which ring of a mobility serves an order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct RingClass(u8);
 
-/// The order of a class; also that of a zone's ring by its number.
-pub(crate) fn ring_order(ring: usize) -> Order {
-    let class = ring % RING_CLASSES;
-    let raw = if class == 4 { 9 } else { class as u8 };
-    Order::new(raw).unwrap_or_default()
+impl RingClass {
+    /// The ring without room.
+    const NONE: Self = Self(RING_CLASSES as u8 - 1);
+
+    /// The class of an order.
+    #[inline]
+    pub(crate) const fn of(order: Order) -> Self {
+        // Three bits for each order, so that no table is read.
+        const CLASSES: u64 = 0o54_555_553_210;
+        Self((CLASSES >> ((3 * order.raw() as u32) & 63)) as u8 & 0b111)
+    }
+
+    /// The class of this number; what has none has no room.
+    #[inline]
+    pub(crate) const fn from_raw(raw: u8) -> Self {
+        Self(raw & 0b111)
+    }
+
+    #[inline]
+    pub(crate) const fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    /// Whether the ring may have room.
+    pub(crate) const fn has_room(self) -> bool {
+        self.0 < Self::NONE.0
+    }
+
+    /// The order of the ring at this place of a zone or mobility; zero for one
+    /// without room.
+    pub(crate) fn order_at(ring: usize) -> Order {
+        let raw = match ring % RING_CLASSES {
+            4 => 9,
+            5 => 0,
+            class => class as u8,
+        };
+        Order::new(raw).unwrap_or_default()
+    }
 }
 
 /// How a zone uses its rings of one class.
@@ -49,7 +69,10 @@ impl RingSize {
     /// For each class, where a ring of single frames takes `batch` at once.
     pub(crate) fn for_batch(batch: u32) -> [Self; RING_CLASSES] {
         core::array::from_fn(|class| {
-            let batch = match ring_order(class).raw() {
+            if class == RingClass::NONE.index() {
+                return Self::default();
+            }
+            let batch = match RingClass::order_at(class).raw() {
                 9 => batch / 16,
                 raw => batch >> raw,
             };
@@ -74,18 +97,21 @@ impl RingSize {
 /// accesses are atomic, so a broken rule gives wrong answers, which audits
 /// find, and no undefined behaviour.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(crate) struct Ring {
     /// Folios that left, since boot.
     head: AtomicU64,
     /// Folios that came, since boot.
     tail: AtomicU64,
-    /// Folios above which some are given back; zero until the ring is first used.
-    limit: AtomicU32,
-    slots: [AtomicU32; SLOTS],
+    /// Folios above which some are given back; zero until the ring is opened.
+    limit: AtomicU64,
+    /// What their records say of their order.
+    stamp: AtomicU64,
     /// Of those that left, how many went to the lines.
     drained: AtomicU64,
     /// Of those that came, how many came from the lines.
     filled: AtomicU64,
+    slots: [AtomicU32; SLOTS],
 }
 
 impl Default for Ring {
@@ -93,7 +119,8 @@ impl Default for Ring {
         Self {
             head: AtomicU64::new(0),
             tail: AtomicU64::new(0),
-            limit: AtomicU32::new(0),
+            limit: AtomicU64::new(0),
+            stamp: AtomicU64::new(0),
             slots: core::array::from_fn(|_| AtomicU32::new(0)),
             drained: AtomicU64::new(0),
             filled: AtomicU64::new(0),
@@ -126,7 +153,7 @@ impl Ring {
     pub(crate) fn push(&self, entry: Entry) -> bool {
         let tail = self.tail.load(Ordering::Relaxed);
         let len = tail - self.head.load(Ordering::Relaxed);
-        if len >= u64::from(self.limit.load(Ordering::Relaxed)) {
+        if len >= self.limit.load(Ordering::Relaxed) {
             return false;
         }
         self.slots[tail as usize % SLOTS].store(entry.raw(), Ordering::Relaxed);
@@ -134,10 +161,17 @@ impl Ring {
         true
     }
 
-    /// Sets the limit.
-    pub(crate) fn set_limit(&self, limit: u16) {
+    /// Makes room for so many folios of an order.
+    pub(crate) fn open(&self, limit: u16, order: Order) {
+        self.stamp.store(Stamp::of(order).raw(), Ordering::Relaxed);
         self.limit
-            .store(u32::from(limit).min(SLOTS as u32), Ordering::Relaxed);
+            .store(u64::from(limit).min(SLOTS as u64), Ordering::Relaxed);
+    }
+
+    /// What the records of its folios say of their order.
+    #[inline]
+    pub(crate) fn stamp(&self) -> Stamp {
+        Stamp::from_raw(self.stamp.load(Ordering::Relaxed))
     }
 
     /// Adds folios from the lines.
@@ -194,7 +228,7 @@ mod tests {
     #[test]
     fn first_in_first_out_round_and_round() {
         let ring = Ring::default();
-        ring.set_limit(SLOTS as u16);
+        ring.open(SLOTS as u16, Order::ZERO);
         let mut next = 0;
         for round in 0..1000u64 {
             assert!(ring.push(Entry::new(Pfn::new(round), round % 2 == 0)));
@@ -211,8 +245,8 @@ mod tests {
     #[test]
     fn a_full_ring_refuses() {
         let ring = Ring::default();
-        assert!(!ring.push(Entry::default()), "its limit is not set");
-        ring.set_limit(SLOTS as u16);
+        assert!(!ring.push(Entry::default()), "it is not open");
+        ring.open(SLOTS as u16, Order::ZERO);
         for at in 0..SLOTS as u64 {
             assert!(ring.push(Entry::new(Pfn::new(at), false)));
         }
@@ -223,7 +257,7 @@ mod tests {
     #[test]
     fn what_callers_took_and_gave_is_counted() {
         let ring = Ring::default();
-        ring.set_limit(8);
+        ring.open(8, Order::ZERO);
         ring.fill(&[Entry::default(); 4]);
         assert!(ring.pop().is_some() && ring.pop().is_some() && ring.push(Entry::default()));
         assert!(ring.drain().is_some() && ring.drain().is_some());

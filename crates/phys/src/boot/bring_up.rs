@@ -2,7 +2,6 @@
 
 use foliant_platform::Platform;
 use foliant_platform::sync::SpinLock;
-use foliant_platform::sync::atomic::AtomicBool;
 use foliant_units::{Order, PAGE_SIZE, Pfn, PfnRange, PhysAddr, PhysRange};
 
 use super::map::MemoryMap;
@@ -77,7 +76,10 @@ impl<P: Platform> Phys<P> {
         memblock.release_lists();
         let zones = settle_zones(&plan, &memblock, &records, &blocks, &present, &options);
         memblock.retire();
+        let (all, flat) = records.flat();
+        let near = carver.pairs(all, &blocks.tags, flat);
         let phys = Self {
+            near,
             records,
             blocks,
             cpus,
@@ -85,7 +87,6 @@ impl<P: Platform> Phys<P> {
             present,
             shared: Counters::default(),
             injector: Injector::default(),
-            short_ways: AtomicBool::new(options.poison == Poison::Off),
             poisoning: options.poison,
             on_violation: options.on_violation,
             last_violation: SpinLock::new(None),
@@ -94,6 +95,7 @@ impl<P: Platform> Phys<P> {
             platform,
         };
         phys.tell_cpus();
+        phys.cpus.be_careful(options.poison != Poison::Off);
         Ok(phys)
     }
 }

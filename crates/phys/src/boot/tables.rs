@@ -5,7 +5,7 @@ use foliant_units::{PAGE_SIZE, PfnRange, PhysAddr, PhysRange};
 
 use super::memblock::{BootRequest, Memblock};
 use super::options::BootError;
-use crate::ram::{Blank, Found, Table};
+use crate::ram::{Blank, Found, Pairs, Table};
 
 /// Hands out pieces of one range of RAM that was reserved for tables.
 pub(super) struct Carver<'a, P: Platform> {
@@ -47,6 +47,19 @@ impl<'a, P: Platform> Carver<'a, P> {
     /// The frames of all tables.
     pub(super) fn frames(&self) -> PfnRange {
         PfnRange::new(self.range.start.frame(), self.range.end.frame())
+    }
+
+    /// Two tables side by side, for those who use them: the first `len` elements
+    /// of one, each with the element of the other that serves `1 << SHIFT`.
+    pub(super) fn pairs<T: Blank, U: Blank, const SHIFT: u32>(
+        &self,
+        each: &Table<T>,
+        shared: &Table<U>,
+        len: usize,
+    ) -> Pairs<T, U, SHIFT> {
+        // SAFETY: `Phys`, the only owner of tables and pairs, keeps the platform
+        // and drops it last.
+        unsafe { Pairs::new(each, shared, len) }
     }
 
     /// The next table.

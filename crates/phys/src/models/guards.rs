@@ -1,7 +1,7 @@
 //! The guard of a CPU that threads share.
 
 use foliant_platform::sync::Arc;
-use foliant_units::Pfn;
+use foliant_units::{Order, Pfn};
 use loom::thread;
 
 use super::holds_and_catches;
@@ -18,7 +18,7 @@ struct Cpu {
 impl Cpu {
     fn with_entries(count: u64) -> Arc<Self> {
         let cpu = Self::default();
-        cpu.ring.set_limit(8);
+        cpu.ring.open(8, Order::ZERO);
         for at in 0..count {
             assert!(cpu.ring.push(Entry::new(Pfn::new(at), false)));
         }
@@ -60,5 +60,26 @@ fn loom_those_who_meet_on_a_cpu_do_not_mix_up_its_ring() {
             assert_eq!(mine | theirs | left, 0b11, "an entry was lost");
         },
         &[Mutant::EnterInTwoSteps, Mutant::LeaveRelaxed],
+    );
+}
+
+#[test]
+fn loom_whoever_gave_a_reason_finds_the_short_ways_closed() {
+    holds_and_catches(
+        || {
+            let one = Arc::new(CpuArea::default());
+            one.want_drain();
+            let two = one.clone();
+            let other = thread::spawn(move || two.want_drain());
+            one.take_drain_request();
+            other.join().unwrap();
+            assert!(
+                !one.wants_drain() || !one.is_open(),
+                "a request would wait for ever"
+            );
+            one.take_drain_request();
+            assert!(one.is_open() && !one.wants_drain(), "closed without a reason");
+        },
+        &[Mutant::OpenAfterLook, Mutant::CloseRelaxed],
     );
 }

@@ -103,13 +103,25 @@ impl Count {
     #[inline]
     #[must_use = "whoever puts the last reference must release what was counted"]
     pub fn put(&self) -> Left {
-        // Alone, and nobody can come: a plain store will do. Acquire: what
-        // earlier holders did comes before the release by this one.
-        if self.0.load(ordering(Mutant::PutAloneRelaxed, Ordering::Acquire)) == 1 {
-            self.0.store(0, Ordering::Relaxed);
+        if self.is_alone() {
+            self.end_alone();
             return Left::None;
         }
         self.put_shared()
+    }
+
+    /// Whether the caller has the only reference and nobody can find another:
+    /// then it may [end](Self::end_alone) the count without a locked instruction.
+    #[inline]
+    pub(crate) fn is_alone(&self) -> bool {
+        // Acquire: what earlier holders did comes before the release by this one.
+        self.0.load(ordering(Mutant::PutAloneRelaxed, Ordering::Acquire)) == 1
+    }
+
+    /// Puts the reference of someone who is [alone](Self::is_alone).
+    #[inline]
+    pub(crate) fn end_alone(&self) {
+        self.0.store(0, Ordering::Relaxed);
     }
 
     #[inline(never)]

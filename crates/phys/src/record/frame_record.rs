@@ -7,9 +7,14 @@ use super::count::Count;
 use super::flags::FrameFlags;
 use super::map_count::MapCount;
 use super::owner::Owner;
+use crate::alloc::RingClass;
 
 const ORDER_SHIFT: u32 = 48;
-const OWNER_SHIFT: u32 = 56;
+const FLAGS: u64 = (1 << ORDER_SHIFT) - 1;
+const OWNER_SHIFT: u32 = 52;
+const OWNER: u64 = 0xff << OWNER_SHIFT;
+/// The highest bits, so that a shift alone takes them out.
+const CLASS_SHIFT: u32 = 61;
 
 /// One cache line about one frame. A blank (all zero) record describes a free
 /// frame, so the records of RAM that was never used cost nothing on hosted
@@ -30,7 +35,7 @@ const OWNER_SHIFT: u32 = 56;
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
 pub struct FrameRecord {
-    /// Flags, order (bits 48-51) and owner (bits 56-63).
+    /// Flags, order (bits 48-51) and its class of rings (61-63), owner (bits 52-59).
     word: AtomicU64,
     /// References to the folio; zero means free, or not the head.
     pub refs: Count,
@@ -61,6 +66,28 @@ const _: () = assert!(size_of::<FrameRecord>() == 64, "one cache line per frame"
 #[inline]
 fn order_in(word: u64) -> Order {
     Order::new((word >> ORDER_SHIFT) as u8 & 0xf).unwrap_or_default()
+}
+
+/// The bits of a record that say of which order a folio is and which rings
+/// serve it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Stamp(u64);
+
+impl Stamp {
+    #[inline]
+    pub(crate) const fn of(order: Order) -> Self {
+        Self((order.raw() as u64) << ORDER_SHIFT | (RingClass::of(order).index() as u64) << CLASS_SHIFT)
+    }
+
+    #[inline]
+    pub(crate) const fn raw(self) -> u64 {
+        self.0
+    }
+
+    #[inline]
+    pub(crate) const fn from_raw(raw: u64) -> Self {
+        Self(raw)
+    }
 }
 
 impl FrameRecord {
@@ -116,22 +143,48 @@ impl FrameRecord {
     /// What the frame was allocated for.
     #[inline]
     pub fn owner(&self) -> Owner {
-        Owner::from_raw((self.word.load(Ordering::Relaxed) >> OWNER_SHIFT) as u8)
+        Owner::from_raw(((self.word.load(Ordering::Relaxed) & OWNER) >> OWNER_SHIFT) as u8)
     }
 
     /// Makes this the first frame of a new folio with one reference.
     #[inline]
     pub(crate) fn begin(&self, order: Order, owner: Owner) {
-        let word = u64::from(order.raw()) << ORDER_SHIFT | (owner as u64) << OWNER_SHIFT;
+        self.begin_stamped(Stamp::of(order), owner);
+    }
+
+    /// The same for those who have the order at hand in the shape needed.
+    #[inline]
+    pub(crate) fn begin_stamped(&self, stamp: Stamp, owner: Owner) {
+        let word = stamp.raw() | (owner as u64) << OWNER_SHIFT;
         self.word.store(word, Ordering::Relaxed);
         self.refs.begin();
     }
 
     /// Makes the folio one of another order, for splitting.
     pub(crate) fn set_order(&self, order: Order) {
-        self.word.fetch_and(!(0xf << ORDER_SHIFT), Ordering::Relaxed);
-        self.word
-            .fetch_or(u64::from(order.raw()) << ORDER_SHIFT, Ordering::Relaxed);
+        self.word.fetch_and(FLAGS | OWNER, Ordering::Relaxed);
+        self.word.fetch_or(Stamp::of(order).raw(), Ordering::Relaxed);
+    }
+
+    /// The ring for this folio, if the caller has its only reference, nobody can
+    /// find another, and neither flags nor mappings say that someone uses it.
+    #[inline]
+    pub(crate) fn ends_quietly(&self) -> Option<RingClass> {
+        if !self.refs.is_alone() {
+            return None;
+        }
+        let word = self.word.load(Ordering::Relaxed);
+        if word & FrameFlags::FORBIDDEN_AT_FREE.bits() != 0 || self.maps.get() != 0 {
+            return None;
+        }
+        Some(RingClass::from_raw((word >> CLASS_SHIFT) as u8))
+    }
+
+    /// Puts the only reference of a folio that [ends quietly](Self::ends_quietly).
+    #[inline]
+    pub(crate) fn end_quietly(&self) {
+        self.refs.end_alone();
+        self.end(FrameFlags::empty());
     }
 
     /// Makes the record of a folio without references a free frame's, and tells

@@ -10,6 +10,7 @@ mod records;
 pub use count::{Count, Left};
 pub use flags::FrameFlags;
 pub use frame_record::FrameRecord;
+pub(crate) use frame_record::Stamp;
 pub use map_count::MapCount;
 pub use owner::Owner;
-pub(crate) use records::{RecordPlan, Records, SectionStart};
+pub(crate) use records::{NearRecords, RecordPlan, Records, SectionStart};

@@ -3,12 +3,18 @@
 use foliant_units::{Pfn, PfnRange};
 
 use super::frame_record::FrameRecord;
-use crate::ram::Table;
+use crate::alloc::Tag;
+use crate::ram::{Pairs, Table};
 use foliant_platform::sync::atomic::{AtomicU64, Ordering};
 
 /// Frames per section: 128 MiB.
 const SECTION_SHIFT: u32 = 15;
 const SECTION: u64 = 1 << SECTION_SHIFT;
+/// Frames per block.
+const BLOCK_SHIFT: u32 = 9;
+
+/// The records of most frames with the tags of their blocks.
+pub(crate) type NearRecords = Pairs<FrameRecord, Tag, BLOCK_SHIFT>;
 
 /// Which part of the table of records is a section's; nothing for a section
 /// without RAM.
@@ -123,6 +129,11 @@ impl Records {
             Some(record) if pfn.index() < self.flat => Some(record),
             _ => self.find(pfn),
         }
+    }
+
+    /// All records, and how many of the first have the numbers of their frames.
+    pub(crate) fn flat(&self) -> (&Table<FrameRecord>, usize) {
+        (&self.records, self.flat)
     }
 
     #[inline(never)]
