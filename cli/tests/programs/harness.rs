@@ -211,6 +211,11 @@ fn package(program: &str) -> &str {
         "busybox" => "busybox-static",
         "xz" => "xz-utils",
         "find" => "findutils",
+        "node" => "nodejs",
+        "java" => "default-jdk-headless",
+        "initdb" | "pg_ctl" => "postgresql",
+        "psql" => "postgresql-client",
+        "setpriv" => "util-linux",
         "true" | "ls" | "cat" | "sha256sum" | "sort" => "coreutils",
         other => other,
     }

@@ -14,4 +14,5 @@ mod memory;
 mod misbehaviour;
 mod own;
 mod placement;
+mod runtimes;
 mod shells;
