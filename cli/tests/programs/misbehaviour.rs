@@ -77,6 +77,37 @@ fn nothing_can_be_mapped_over_the_machines_pages() {
 }
 
 #[test]
+fn what_spans_the_machines_pages_is_done_around_them() {
+    let Some((status, said)) = run("64M", &["span"]) else {
+        return;
+    };
+    assert_eq!(status, Some(0), "{said}");
+}
+
+/// Threads that work together: one enters the stub, another reads and writes
+/// the frames of the first. Without `machine::guard` they get the secret.
+#[test]
+fn threads_of_one_guest_do_not_get_out_together() {
+    let Some(program) = build_c("escape", &["-pthread"]) else {
+        return;
+    };
+    let output = Command::new("timeout")
+        .args(["-s", "KILL", "120", env!("CARGO_BIN_EXE_foliant")])
+        .args(["run", "--audit", "--report", "none", "--"])
+        .arg(&program)
+        .output()
+        .expect("foliant");
+    std::fs::remove_file(program).expect("the program");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert_eq!(said.lines().count(), 4, "{said}");
+    for line in said.lines() {
+        assert!(line.ends_with("leaked 0, deaf 0, moved 0"), "{line}");
+    }
+    assert!(said.contains("single step: foiled 20"), "{said}");
+}
+
+#[test]
 fn no_call_reaches_the_machines_pages_by_address() {
     let Some((status, said)) = run("64M", &["reach"]) else {
         return;

@@ -33,3 +33,8 @@ fn a_stack_that_overflows_kills() {
 fn system_v_segments() {
     run("segments", &[]);
 }
+
+#[test]
+fn one_thread_executes_while_others_make_calls() {
+    run("exec_storm", &["-pthread"]);
+}

@@ -45,6 +45,33 @@ static int map_reserved(void)
 	return munmap(area, 1 << 20) ? 6 : 0;
 }
 
+/* What is done to a range that spans the machine's pages is done around them.
+ * Pages far from each other, so that nearest are the two next to the area. */
+static int span(void)
+{
+	char *below = (char *)0x6fffdffff000UL, *above = (char *)0x700000000000UL;
+	size_t step = 1UL << 30, far = 40 * step;
+	int fixed = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+
+	for (int round = 0; round < 3; round++) {
+		for (int i = 0; i < 80; i++) {
+			char *at = i % 2 ? below - i / 2 * step : above + i / 2 * step;
+
+			if (mmap(at, 4096, PROT_READ | PROT_WRITE, fixed, -1, 0) == MAP_FAILED)
+				return 1;
+			*at = 1;
+		}
+		if (round == 1 && (mprotect(below - far, 2 * far, PROT_READ) != -1 || errno != ENOMEM))
+			return 3;
+		if (round == 2 && (madvise(below - far, 2 * far, MADV_DONTNEED) != -1 || errno != ENOMEM))
+			return 4;
+		if (munmap(below - far, 2 * far))
+			return 5;
+		getppid();
+	}
+	return 0;
+}
+
 /* Calls that reach into memory by address do not reach the machine's pages. */
 static int reach_in(void)
 {
@@ -112,6 +139,8 @@ int main(int count, char **words)
 		unmap_own_stack();
 	if (!strcmp(words[1], "reserved"))
 		return map_reserved();
+	if (!strcmp(words[1], "span"))
+		return span();
 	if (!strcmp(words[1], "reach"))
 		return reach_in();
 	if (!strcmp(words[1], "memory"))

@@ -11,11 +11,18 @@
 //! Another thread of the same space sees it, and can change frames while they
 //! wait to be returned to. So once a space has had a second thread, the
 //! supervisor asks the host what a thread blocks before it answers.
+//!
+//! It asks for the opposite, too. A thread in guest code has nothing blocked,
+//! unless another one changed its frame. Whoever is to come in by a signal as
+//! soon as its call is answered must not have that blocked: it would run guest
+//! code while everybody believes it inside, and keep mappings that a flush was
+//! to take away.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 use super::lane::Lane;
+use crate::host::KICK;
 
 /// Signals 1 to 31 without those that nothing can block.
 const BLOCKABLE: u64 = 0x7fff_ffff & !(1 << (libc::SIGKILL - 1)) & !(1 << (libc::SIGSTOP - 1));
@@ -23,25 +30,32 @@ const BLOCKABLE: u64 = 0x7fff_ffff & !(1 << (libc::SIGKILL - 1)) & !(1 << (libc:
 /// Whether a host thread that waits for an answer has every signal blocked.
 /// False where the host does not tell.
 pub(crate) fn blocks_all_signals(lane: &Lane) -> bool {
+    blocked_by(lane).is_some_and(|mask| mask & BLOCKABLE == BLOCKABLE)
+}
+
+/// Whether a host thread that waits for the answer to a call of guest code
+/// comes in at once if it is kicked. False where the host does not tell.
+pub(crate) fn hears_kicks(lane: &Lane) -> bool {
+    blocked_by(lane).is_some_and(|mask| mask & 1 << (KICK - 1) == 0)
+}
+
+/// What a host thread blocks.
+fn blocked_by(lane: &Lane) -> Option<u64> {
     let file = match lane.stat.get() {
         Some(file) => file,
         None => {
             let (process, thread) = lane.numbers();
-            let Ok(file) = File::open(format!("/proc/{process}/task/{thread}/stat")) else {
-                return false;
-            };
+            let file = File::open(format!("/proc/{process}/task/{thread}/stat")).ok()?;
             lane.stat.get_or_init(|| file)
         }
     };
-    is_blocked_in(file)
+    blocked_in(file)
 }
 
-fn is_blocked_in(file: &File) -> bool {
+fn blocked_in(file: &File) -> Option<u64> {
     let mut text = [0; 1024];
-    let Ok(len) = file.read_at(&mut text, 0) else {
-        return false;
-    };
-    blocked(&text[..len]).is_some_and(|mask| mask & BLOCKABLE == BLOCKABLE)
+    let len = file.read_at(&mut text, 0).ok()?;
+    blocked(&text[..len])
 }
 
 /// The mask of blocked signals in the text of a `stat` file.
@@ -60,7 +74,7 @@ mod tests {
     #[test]
     fn a_thread_that_blocks_nothing_is_refused() {
         let this = File::open("/proc/thread-self/stat").expect("a file of /proc");
-        assert!(!is_blocked_in(&this));
+        assert_eq!(blocked_in(&this).map(|mask| mask & BLOCKABLE), Some(0));
     }
 
     #[test]

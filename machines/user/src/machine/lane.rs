@@ -45,8 +45,8 @@ pub(crate) enum Errand {
     None,
     /// Somebody waits.
     Awaited,
-    /// It came: its call.
-    Back(CallId),
+    /// It came: its call, and the bases of FS and GS if they are known.
+    Back(CallId, Option<(u64, u64)>),
     /// It came, but an operation had failed with this errno.
     Failed(CallId, i32),
     /// It will not come.

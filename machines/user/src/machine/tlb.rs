@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use foliant_units::{PAGE_SHIFT, Pfn, Vpn, VpnRange};
+use foliant_units::{PAGE_SHIFT, Pfn, VirtAddr, Vpn, VpnRange};
 
 use crate::host::{AREA_END, OPS_MAX, Op, Rights, STUB_BASE, USER_END};
 
@@ -57,7 +57,30 @@ pub(crate) enum Stale {
     All,
 }
 
+/// The pages of the machine itself, which stay mapped whatever is taken away.
+fn area() -> VpnRange {
+    VpnRange::new(VirtAddr::new(STUB_BASE).page(), VirtAddr::new(AREA_END).page())
+}
+
 impl Stale {
+    /// What lies below and above the machine's area, if a range spans it.
+    fn around_the_area(self) -> Option<[Self; 2]> {
+        let split = |pages: VpnRange| {
+            let area = area();
+            pages.overlaps(area).then(|| {
+                [
+                    VpnRange::new(pages.start.min(area.start), area.start),
+                    VpnRange::new(area.end, pages.end.max(area.end)),
+                ]
+            })
+        };
+        match self {
+            Self::Gone(pages) => split(pages).map(|parts| parts.map(Self::Gone)),
+            Self::ReadOnly(pages) => split(pages).map(|parts| parts.map(Self::ReadOnly)),
+            Self::All => None,
+        }
+    }
+
     /// Appends the operations that remove the staleness.
     pub(crate) fn ops(self, out: &mut Vec<Op>) {
         let bytes = |pages: VpnRange| (pages.start.base().raw(), pages.len() << PAGE_SHIFT);
@@ -163,6 +186,9 @@ impl Tlb {
 
     /// Remembers staleness, to be removed before guest code runs. Returns its number.
     pub(crate) fn note(&mut self, stale: Stale) -> u64 {
+        if let Some(parts) = stale.around_the_area() {
+            return parts.map(|part| self.note(part)).into_iter().fold(0, u64::max);
+        }
         self.numbered += 1;
         if stale == Stale::All {
             self.runs.clear();
@@ -187,8 +213,12 @@ impl Tlb {
         }
         ranges.sort_unstable_by_key(|(pages, _)| pages.start);
         let gap = |pair: &[(VpnRange, usize)]| pair[1].0.start.raw().saturating_sub(pair[0].0.end.raw());
+        // There is always such a pair: on one side of the area there are two.
+        let on_one_side =
+            |pair: &&[(VpnRange, usize)]| !VpnRange::new(pair[0].0.start, pair[1].0.end).overlaps(area());
         let Some(&[(one, first), (other, second)]) = ranges
             .windows(2)
+            .filter(on_one_side)
             .min_by_key(|pair| gap(pair))
             .and_then(|pair| pair.first_chunk())
         else {
@@ -298,6 +328,24 @@ mod tests {
         ops.clear();
         tlb.pending(first, &mut ops);
         assert_eq!(ops, [Op::write_protect(0x1000, 0x1000, false)]);
+    }
+
+    #[test]
+    fn what_spans_the_machines_area_leaves_it_alone() {
+        let mut tlb = Tlb::default();
+        let (below, above) = (area().start - 1, area().end + 1);
+        tlb.note(Stale::Gone(VpnRange::new(below, above)));
+        for at in 1..STALE_MAX as u64 {
+            tlb.note(Stale::Gone(VpnRange::new(
+                area().end + 10 * at,
+                area().end + 10 * at + 1,
+            )));
+        }
+        let mut ops = Vec::new();
+        tlb.pending(0, &mut ops);
+        assert!(ops.contains(&Op::unmap(STUB_BASE - 0x1000, 0x1000)));
+        assert!(ops.contains(&Op::unmap(AREA_END, 0xb000)), "{ops:x?}");
+        assert_eq!(ops.len(), STALE_MAX);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use foliant_units::{Errno, VirtAddr};
 use super::User;
 use super::cpu::{Cpu, Form};
 use super::events::MachineEvent;
-use super::guard::blocks_all_signals;
+use super::guard::{blocks_all_signals, hears_kicks};
 use super::lane::{Errand, Lane, State};
 use super::space::{SpaceState, kick};
 use super::tlb::Stale;
@@ -82,7 +82,7 @@ impl User {
         match cause {
             Cause::Born(slot) => self.born(call, slot),
             Cause::Signal(signal) => self.signalled(call, signal),
-            Cause::Ready => self.back(call, Errand::Back(call.id)),
+            Cause::Ready => self.back(call, Errand::Back(call.id, None)),
             Cause::Failed { errno, .. } => self.back(call, Errand::Failed(call.id, errno)),
             Cause::Nonsense => self.stranger(call),
         }
@@ -158,8 +158,7 @@ impl User {
         if call.args[2] != self.stubs().frames().ucontext(lane.slot) {
             return self.stranger(call);
         }
-        if lane.deliver(Errand::Back(call.id)) {
-            *self.fetched_bases(&lane) = self.stubs().bases(call);
+        if lane.deliver(Errand::Back(call.id, self.stubs().bases(call))) {
             return;
         }
         if self.arrival(call).is_none() {
@@ -363,7 +362,7 @@ impl User {
             return Err(Errno::AGAIN);
         };
         if !self.may_hold_secret(&space, &cpu.lane) {
-            kill(cpu.lane.numbers().0);
+            self.end_forger(&cpu.lane);
             cpu.form = Form::Lost;
             return Err(Errno::AGAIN);
         }
@@ -377,7 +376,7 @@ impl User {
         let errand = cpu.lane.await_errand();
         self.pool().came();
         match errand {
-            Errand::Back(call) => {
+            Errand::Back(call, _) => {
                 cpu.call = call;
                 Ok(())
             }
@@ -393,7 +392,12 @@ impl User {
     }
 
     /// Brings a thread that waits in a notified call in with its registers.
+    /// `None` if it is gone.
     pub(crate) fn fetch(&self, cpu: &Cpu, result: u64) -> Option<(CallId, Option<(u64, u64)>)> {
+        if cpu.lane.space().is_some_and(|space| space.was_shared()) && !hears_kicks(&cpu.lane) {
+            self.end_forger(&cpu.lane);
+            return None;
+        }
         cpu.lane.expect();
         self.pool().expect();
         kick(&cpu.lane);
@@ -404,7 +408,7 @@ impl User {
         let errand = cpu.lane.await_errand();
         self.pool().came();
         match errand {
-            Errand::Back(call) => Some((call, *self.fetched_bases(&cpu.lane))),
+            Errand::Back(call, bases) => Some((call, bases)),
             _ => None,
         }
     }
@@ -430,6 +434,9 @@ impl User {
         if was_last {
             return kill(process);
         }
+        if form == Form::Lost {
+            return;
+        }
         if !blocks_all_signals(lane) {
             return self.misbehaved(lane);
         }
@@ -451,11 +458,16 @@ impl User {
     /// A guest that tried to pass for its stub: its process ends. Nothing else
     /// may be done with the thread, which the reaper reports.
     fn misbehaved(&self, lane: &Arc<Lane>) {
-        if let Some(task) = lane.task() {
-            self.tell(MachineEvent::Misbehaved(task.process().id()));
-        }
         if lane.depart() {
             self.pool().expect();
+        }
+        self.end_forger(lane);
+    }
+
+    /// Ends the process of a thread that its handler still has.
+    fn end_forger(&self, lane: &Lane) {
+        if let Some(task) = lane.task() {
+            self.tell(MachineEvent::Misbehaved(task.process().id()));
         }
         kill(lane.numbers().0);
     }

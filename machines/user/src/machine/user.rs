@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::thread;
 
 use foliant_kernel::{Kernel, UserMachine};
@@ -13,7 +13,6 @@ use foliant_units::{Errno, PhysAddr};
 use super::backing::Backing;
 use super::cpu::Cpu;
 use super::events::{Events, MachineEvent};
-use super::lane::Lane;
 use super::launch::UserThread;
 use super::pool::Pool;
 use super::registry::Registry;
@@ -39,7 +38,6 @@ pub(super) struct Machine {
     run_limit: usize,
     kernel: OnceLock<Weak<Kernel<User>>>,
     events: Events,
-    bases: Mutex<Option<(u64, u64)>>,
     counts_time: bool,
 }
 
@@ -106,7 +104,6 @@ impl User {
             run_limit: run_limit(),
             kernel: OnceLock::new(),
             events: Events::default(),
-            bases: Mutex::new(None),
             counts_time: clock::counter_is_time(),
         }));
         machine.serve("foliant-alarm", Alarm::serve)?;
@@ -196,10 +193,6 @@ impl User {
 
     pub(super) fn downgrade(&self) -> Weak<Machine> {
         Arc::downgrade(&self.0)
-    }
-
-    pub(super) fn fetched_bases(&self, _lane: &Lane) -> MutexGuard<'_, Option<(u64, u64)>> {
-        self.0.bases.lock().unwrap_or_else(|poison| poison.into_inner())
     }
 }
 
