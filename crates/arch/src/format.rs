@@ -45,6 +45,26 @@ pub trait Entry: Copy + PartialEq + Eq + Debug + Default + Send + Sync + 'static
     /// Whether a cached translation survives a change of address space.
     fn is_global(self) -> bool;
 
+    /// Whether the leaf says that it is one of a [group](Format::group).
+    #[inline]
+    fn is_grouped(self) -> bool {
+        false
+    }
+
+    /// The leaf with or without the word that it is one of a group.
+    #[inline]
+    #[must_use]
+    fn with_group(self, _grouped: bool) -> Self {
+        self
+    }
+
+    /// Whether the leaf `next` maps what follows this leaf of `level`, which
+    /// maps `bytes` bytes, and alike; used and written bits do not count.
+    #[inline]
+    fn goes_on_in(self, _next: Self, _level: Level, _bytes: u64) -> bool {
+        false
+    }
+
     /// The leaf of level `below` that maps part `index` of this present large
     /// leaf, each part having `frames` frames, with the same rights.
     fn part(self, below: Level, index: usize, frames: u64) -> Self;
@@ -76,6 +96,14 @@ pub trait Format: Copy + Default + Debug + Send + Sync + 'static {
     const GEOMETRY: Geometry;
     /// The rights before any entry was seen.
     const OPEN: Self::Rights;
+    /// Bits of the highest physical address that a table can have.
+    const TABLE_BITS: u32 = 52;
+
+    /// The entry of `level` that links the table at `table`, with all rights.
+    #[inline]
+    fn link(table: PhysAddr, level: Level) -> Self::Entry {
+        Self::Entry::link(table, level)
+    }
 
     /// The rights after passing `entry` at `level`.
     fn narrow(rights: Self::Rights, entry: Self::Entry, level: Level) -> Self::Rights;
@@ -100,6 +128,15 @@ pub trait Format: Copy + Default + Debug + Send + Sync + 'static {
     #[inline]
     fn touch(entry: Self::Entry, _level: Level, written: bool, _control: &Self::Control) -> Self::Entry {
         entry.touched(written)
+    }
+
+    /// How many neighbouring leaves of `level`, from a multiple of that many on,
+    /// may say together that they map contiguous memory alike, which lets a TLB
+    /// keep one entry for all; one if the format has no such hint. All of a
+    /// group say it or none.
+    #[inline]
+    fn group(_level: Level) -> usize {
+        1
     }
 
     /// Whether `access` is allowed under `rights`.

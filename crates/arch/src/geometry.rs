@@ -1,6 +1,6 @@
 //! How a virtual address is cut into indices.
 
-use foliant_units::{PhysAddr, VirtAddr, Vpn, VpnRange};
+use foliant_units::{Order, PhysAddr, VirtAddr, Vpn, VpnRange};
 
 use crate::level::Level;
 
@@ -93,6 +93,24 @@ impl Geometry {
     #[inline]
     pub const fn entries(&self, level: Level) -> usize {
         1 << self.shape(level).bits
+    }
+
+    /// The size of a table, the same for all levels: as many frames as the
+    /// largest needs.
+    #[inline]
+    pub const fn table_size(&self) -> Order {
+        let (mut bits, mut at) = (0, 0);
+        while at < Level::COUNT {
+            if self.levels[at].bits > bits {
+                bits = self.levels[at].bits;
+            }
+            at += 1;
+        }
+        let frames = (self.entry_bytes << bits) >> foliant_units::PAGE_SHIFT;
+        match Order::covering(frames) {
+            Some(order) => order,
+            None => panic!("no format has tables of more than 4 MiB"),
+        }
     }
 
     /// Whether an entry of `level` can map memory itself.

@@ -158,6 +158,7 @@ impl Format for X86Legacy {
     };
 
     const OPEN: Rights = Rights::OPEN;
+    const TABLE_BITS: u32 = 32;
 
     #[inline]
     fn narrow(rights: Rights, entry: LegacyEntry, _level: Level) -> Rights {

@@ -1,7 +1,7 @@
 //! i386 with physical address extension: 2-9-9-12 bits, words of eight bytes,
 //! pages of 4 KiB and 2 MiB (Intel SDM volume 3, 4.4 "PAE paging").
 
-use foliant_units::Pfn;
+use foliant_units::{Pfn, PhysAddr};
 
 use crate::access::{Access, ErrorCode};
 use crate::format::{Entry, Format, Refusal};
@@ -49,6 +49,18 @@ impl Format for X86Pae {
     };
 
     const OPEN: Rights = Rights::OPEN;
+    /// CR3 has 32 bits.
+    const TABLE_BITS: u32 = 32;
+
+    #[inline]
+    fn link(table: PhysAddr, level: Level) -> Pte {
+        let link = <Pte as Entry>::link(table, level);
+        match level {
+            // The bits for rights are reserved there.
+            Level::PGD => Pte::from_raw(link.raw() & !TOP_RESERVED),
+            _ => link,
+        }
+    }
 
     #[inline]
     fn narrow(rights: Rights, entry: Pte, level: Level) -> Rights {

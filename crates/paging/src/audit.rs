@@ -84,7 +84,7 @@ impl<S: Store, F: Format> Tree<S, F> {
         let words = self.store.words(table);
         let mut found = 0;
         for index in 0..F::GEOMETRY.entries(level) {
-            let entry = F::Entry::from_raw(words.load(index));
+            let entry = words.load::<F>(index);
             found += u32::from(!entry.is_empty());
             if let Some(below) = F::GEOMETRY.below(level)
                 && entry.is_table(level)

@@ -272,8 +272,7 @@ impl<S: Store, F: Format> Tree<S, F> {
             if level == wanted {
                 return End::Table { table, level };
             }
-            let word = self.store.words(table).load(F::GEOMETRY.index(level, page));
-            let entry = F::Entry::from_raw(word);
+            let entry = self.store.words(table).load::<F>(F::GEOMETRY.index(level, page));
             if entry.is_empty() {
                 return End::Hole { table, level };
             }
@@ -314,7 +313,7 @@ impl<S: Store, F: Format> Tree<S, F> {
     fn clear(&self, spare: &Spare<'_, S>) {
         let words = self.store.words(spare.table());
         for index in 0..F::GEOMETRY.entries(spare.level) {
-            words.store_plain(index, 0);
+            words.store_plain::<F>(index, F::Entry::EMPTY);
         }
     }
 

@@ -5,6 +5,7 @@ use foliant_phys::AllocError;
 use foliant_units::{Pfn, Vpn, VpnRange};
 
 use crate::descend::End;
+use crate::group;
 use crate::store::{Store, Words};
 use crate::tree::{Tree, frame_of};
 
@@ -55,7 +56,7 @@ impl<'t, S: Store, F: Format> ExclusiveTables<'t, S, F> {
         match self.leaf(page) {
             Some(table) => {
                 let index = F::GEOMETRY.index(Level::PTE, page);
-                F::Entry::from_raw(self.tree.store.words(table).load(index))
+                self.tree.store.words(table).load::<F>(index)
             }
             None => self.tree.get(page),
         }
@@ -79,8 +80,11 @@ impl<'t, S: Store, F: Format> ExclusiveTables<'t, S, F> {
     fn put(&self, table: Pfn, page: Vpn, entry: F::Entry) {
         let words = self.tree.store.words(table);
         let index = F::GEOMETRY.index(Level::PTE, page);
-        let old = F::Entry::from_raw(words.load(index));
-        words.store_plain(index, entry.raw());
+        let old = words.load::<F>(index);
+        if old.is_grouped() {
+            group::dissolve::<S, F>(words, Level::PTE, index);
+        }
+        words.store_plain::<F>(index, entry);
         if old.is_empty() != entry.is_empty() {
             let change = if entry.is_empty() { u32::MAX } else { 1 };
             self.tree.add_live(table, change);
@@ -145,10 +149,14 @@ impl<'t, S: Store, F: Format> ExclusiveTables<'t, S, F> {
         let mut index = F::GEOMETRY.index(Level::PTE, at);
         let mut page = at;
         while page < stop {
-            let old = F::Entry::from_raw(current.words.load(index));
+            let mut old = current.words.load::<F>(index);
+            if old.is_grouped() {
+                group::dissolve::<S, F>(current.words, Level::PTE, index);
+                old = current.words.load::<F>(index);
+            }
             let new = change(page, old);
             if new != old {
-                current.words.store_plain(index, new.raw());
+                current.words.store_plain::<F>(index, new);
                 count = count
                     .wrapping_add(u32::from(old.is_empty()))
                     .wrapping_sub(u32::from(new.is_empty()));
@@ -193,7 +201,7 @@ impl<'t, S: Store, F: Format> ExclusiveTables<'t, S, F> {
             self.directory.words = self.directory_of(page)?;
             self.directory.number = number;
         }
-        let link = F::Entry::from_raw(self.directory.words.load(F::GEOMETRY.index(level, page)));
+        let link = self.directory.words.load::<F>(F::GEOMETRY.index(level, page));
         link.is_table(level).then(|| frame_of(link, level))
     }
 
@@ -220,13 +228,13 @@ impl<'t, S: Store, F: Format> ExclusiveTables<'t, S, F> {
             let table = spare.table();
             let index = F::GEOMETRY.index(level, page);
             let words = self.tree.store.words(above);
-            let old = F::Entry::from_raw(words.load(index));
+            let old = words.load::<F>(index);
             if old.is_empty() {
                 self.tree.add_live(above, 1);
             } else {
                 self.tree.fill_parts(&spare, old);
             }
-            words.store(index, F::Entry::link(table.base(), level).raw());
+            words.store::<F>(index, F::link(table.base(), level));
             self.tree.count_alone(below);
             spare.linked();
             if below == Level::PTE {

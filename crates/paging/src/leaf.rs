@@ -7,6 +7,7 @@ use foliant_arch::{Entry, Format, Level};
 use foliant_platform::sync::atomic::Ordering;
 use foliant_units::{Pfn, Vpn, VpnRange};
 
+use crate::group;
 use crate::lock;
 use crate::mutant::{Mutant, seeded};
 use crate::store::{Header, Store, Words};
@@ -92,7 +93,7 @@ impl<'t, S: Store, F: Format> TableGuard<'t, S, F> {
     /// the caller; in release builds they name some entry of the same table.
     #[inline]
     pub fn get(&self, page: Vpn) -> F::Entry {
-        F::Entry::from_raw(self.words.load(self.index(page)))
+        self.words.load::<F>(self.index(page))
     }
 
     /// Whether the one entry of this guard above the leaf level links a table.
@@ -112,14 +113,15 @@ impl<'t, S: Store, F: Format> TableGuard<'t, S, F> {
     pub fn set(&mut self, page: Vpn, entry: F::Entry) {
         let old = self.get(page);
         debug_assert!(!old.is_present(), "the hardware may be changing {old:?}");
-        self.words.store(self.index(page), entry.raw());
+        self.words.store::<F>(self.index(page), entry);
         self.counted(old, entry);
     }
 
     /// Replaces the entry of `page`; returns it with all bits that the hardware had set.
     #[inline]
     pub fn replace(&mut self, page: Vpn, entry: F::Entry) -> F::Entry {
-        let old = F::Entry::from_raw(self.words.swap(self.index(page), entry.raw()));
+        self.leave_group(page);
+        let old = self.words.swap::<F>(self.index(page), entry);
         self.counted(old, entry);
         old
     }
@@ -138,12 +140,12 @@ impl<'t, S: Store, F: Format> TableGuard<'t, S, F> {
     ///
     /// # Errors
     /// What it is instead; only the hardware's bits can differ from what the
-    /// holder of this guard wrote or read.
+    /// holder of this guard wrote or read, and the word that it is one of a
+    /// group, which ends here.
     #[inline]
     pub fn compare_exchange(&mut self, page: Vpn, old: F::Entry, new: F::Entry) -> Result<(), F::Entry> {
-        self.words
-            .compare_exchange(self.index(page), old.raw(), new.raw())
-            .map_err(F::Entry::from_raw)?;
+        self.leave_group(page);
+        self.words.compare_exchange::<F>(self.index(page), old, new)?;
         self.counted(old, new);
         Ok(())
     }
@@ -162,8 +164,13 @@ impl<'t, S: Store, F: Format> TableGuard<'t, S, F> {
             if new == old {
                 return (old, new);
             }
+            if old.is_grouped() {
+                self.leave_group(page);
+                old = self.get(page);
+                continue;
+            }
             if seeded(Mutant::UpdateByStore) {
-                self.words.store(self.index(page), new.raw());
+                self.words.store::<F>(self.index(page), new);
                 return (old, new);
             }
             match self.compare_exchange(page, old, new) {
@@ -187,12 +194,12 @@ impl<'t, S: Store, F: Format> TableGuard<'t, S, F> {
 
     /// Links `table` at the empty entry of `page`.
     pub(crate) fn put_link(&mut self, page: Vpn, table: Pfn) {
-        let link = F::Entry::link(table.base(), self.level);
+        let link = F::link(table.base(), self.level);
         // The store publishes the table's content to those who follow the link.
         if seeded(Mutant::LinkRelaxed) {
-            self.words.store_plain(self.index(page), link.raw());
+            self.words.store_plain::<F>(self.index(page), link);
         } else {
-            self.words.store(self.index(page), link.raw());
+            self.words.store::<F>(self.index(page), link);
         }
         self.counted(F::Entry::EMPTY, link);
     }
@@ -202,6 +209,25 @@ impl<'t, S: Store, F: Format> TableGuard<'t, S, F> {
         lock::detach(self.header.lock());
         self.tree.store.leave();
         core::mem::forget(self);
+    }
+
+    /// The entry of `page` is about to change: it is one of a group no more.
+    #[inline]
+    fn leave_group(&self, page: Vpn) {
+        if self.get(page).is_grouped() {
+            group::dissolve::<S, F>(self.words, self.level, self.index(page));
+        }
+    }
+
+    /// Makes a group of `page` and its neighbours if all of them are leaves that
+    /// map contiguous memory alike. CPUs may have their translations cached one
+    /// by one, and not all processors bear both at once: there, the neighbours
+    /// are taken out and flushed before they are set again and made a group.
+    ///
+    /// # Linux source concept
+    /// `contpte_try_fold()`.
+    pub fn join_group(&mut self, page: Vpn) -> bool {
+        group::form::<S, F>(self.words, self.level, self.index(page))
     }
 
     /// Keeps the number of live entries right.

@@ -36,6 +36,7 @@ mod direct;
 mod epoch;
 mod exclusive;
 mod gather;
+mod group;
 mod leaf;
 mod limbo;
 mod lock;

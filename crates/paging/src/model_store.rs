@@ -8,7 +8,7 @@ use std::boxed::Box;
 use std::vec::Vec;
 
 use foliant_arch::x86_64::{Control, Pte, Rights, X86_64};
-use foliant_arch::{Above, Access, ErrorCode, Format, Geometry, Level, LevelShape, Refusal};
+use foliant_arch::{Above, Access, Entry, ErrorCode, Format, Geometry, Level, LevelShape, Refusal};
 use foliant_phys::AllocError;
 use foliant_platform::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use foliant_platform::sync::{SpinLock, UnsafeCell};
@@ -143,26 +143,27 @@ impl ModelWords<'_> {
 }
 
 impl Words for ModelWords<'_> {
-    fn load(self, index: usize) -> u64 {
-        self.at(index).load(Ordering::Acquire)
+    fn load<F: Format>(self, index: usize) -> F::Entry {
+        F::Entry::from_raw(self.at(index).load(Ordering::Acquire))
     }
 
-    fn store(self, index: usize, word: u64) {
-        self.at(index).store(word, Ordering::Release);
+    fn store<F: Format>(self, index: usize, entry: F::Entry) {
+        self.at(index).store(entry.raw(), Ordering::Release);
     }
 
-    fn store_plain(self, index: usize, word: u64) {
-        self.at(index).store(word, Ordering::Relaxed);
+    fn store_plain<F: Format>(self, index: usize, entry: F::Entry) {
+        self.at(index).store(entry.raw(), Ordering::Relaxed);
     }
 
-    fn swap(self, index: usize, word: u64) -> u64 {
-        self.at(index).swap(word, Ordering::AcqRel)
+    fn swap<F: Format>(self, index: usize, entry: F::Entry) -> F::Entry {
+        F::Entry::from_raw(self.at(index).swap(entry.raw(), Ordering::AcqRel))
     }
 
-    fn compare_exchange(self, index: usize, old: u64, new: u64) -> Result<(), u64> {
+    fn compare_exchange<F: Format>(self, index: usize, old: F::Entry, new: F::Entry) -> Result<(), F::Entry> {
         self.at(index)
-            .compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire)
+            .compare_exchange(old.raw(), new.raw(), Ordering::AcqRel, Ordering::Acquire)
             .map(drop)
+            .map_err(F::Entry::from_raw)
     }
 }
 

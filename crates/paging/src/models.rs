@@ -241,9 +241,9 @@ fn loom_the_hardware_and_the_kernel_lose_no_bit() {
             move || {
                 // A CPU writes: it sets the dirty bit of a writable entry, or faults.
                 let words = other.store().words(table);
-                let seen = Pte::from_raw(words.load(0));
+                let seen = words.load::<Tiny>(0);
                 if seen.is_writable() {
-                    let _ = words.compare_exchange(0, seen.raw(), seen.touched(true).raw());
+                    let _ = words.compare_exchange::<Tiny>(0, seen, seen.touched(true));
                 }
             },
             || {
@@ -308,7 +308,7 @@ fn loom_a_store_during_a_split_is_not_forgotten() {
             move || {
                 // A CPU stores through the large mapping, if it still is one.
                 let words = other.store().words(table);
-                let stored = words.compare_exchange(0, large.raw(), large.touched(true).raw());
+                let stored = words.compare_exchange::<Tiny>(0, large, large.touched(true));
                 let part = other.get(Vpn::ZERO);
                 assert!(stored.is_err() || part.is_dirty());
             },

@@ -1,17 +1,17 @@
 //! Tables in frames of the machine's RAM.
 #![allow(unsafe_code)]
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::Ordering;
 
 use alloc::sync::Arc;
 
-use foliant_arch::{Format, Level};
-use foliant_phys::{AllocError, AllocRequest, FrameFlags, FrameRecord, Owner, Phys, WORDS};
+use foliant_arch::{Entry, Format, Level};
+use foliant_phys::{AllocError, AllocRequest, FrameFlags, FrameRecord, Owner, Phys, ZoneKind};
 use foliant_platform::sync::atomic::AtomicU32;
 use foliant_platform::{Flush, Mmu};
 use foliant_units::{Errno, Pfn, PhysAddr};
 
-use crate::direct;
+use crate::direct::{TableWords, table_size};
 use crate::store::{Header, Store, Words};
 use crate::tree::Tree;
 
@@ -19,6 +19,7 @@ use crate::tree::Tree;
 pub struct PhysStore<P: Mmu> {
     phys: Arc<Phys<P>>,
     root: Pfn,
+    request: AllocRequest,
     context: P::Context,
 }
 
@@ -44,11 +45,13 @@ impl<P: Mmu, F: Format> Tree<PhysStore<P>, F> {
         phys: &Arc<Phys<P>>,
         context: impl FnOnce(&P, PhysAddr) -> Result<P::Context, Errno>,
     ) -> Result<Self, Errno> {
-        let root = allocate(phys)?;
+        let request = request::<P, F>(phys);
+        let root = allocate(phys, request)?;
         match context(phys.platform(), root.base()) {
             Ok(context) => Ok(Self::in_store(PhysStore {
                 phys: phys.clone(),
                 root,
+                request,
                 context,
             })),
             Err(errno) => {
@@ -71,7 +74,7 @@ impl<P: Mmu, F: Format> Tree<PhysStore<P>, F> {
 
 impl<P: Mmu> Store for PhysStore<P> {
     type Words<'s>
-        = &'s [AtomicU64; WORDS]
+        = TableWords<'s>
     where
         Self: 's;
     type Header<'s>
@@ -85,7 +88,7 @@ impl<P: Mmu> Store for PhysStore<P> {
     }
 
     fn allocate(&self, _level: Level) -> Result<Pfn, AllocError> {
-        allocate(&self.phys)
+        allocate(&self.phys, self.request)
     }
 
     fn release(&self, table: Pfn) {
@@ -97,10 +100,11 @@ impl<P: Mmu> Store for PhysStore<P> {
         debug_assert!(self.phys.is_ram(table), "{table:?} is no table");
         // SAFETY:
         // 1. The number is the root's, or comes from a link that this crate
-        //    wrote and that `allocate` had the frame for.
+        //    wrote and that `allocate` had the frames for: as many as the
+        //    format of the tree says whose store this is.
         // 2. Nobody else knows the frame: it is given back when no descent can
         //    reach it any more.
-        unsafe { direct::words(self.phys.platform(), table) }
+        unsafe { TableWords::new(self.phys.platform(), table) }
     }
 
     #[inline]
@@ -137,10 +141,25 @@ impl<P: Mmu> Store for PhysStore<P> {
     }
 }
 
-fn allocate<P: Mmu>(phys: &Phys<P>) -> Result<Pfn, AllocError> {
-    let table = phys
-        .alloc(AllocRequest::kernel(Owner::Table).zeroed())?
-        .into_pfn();
+/// How tables of `F` are asked for: as large as one level's at most, and where
+/// links can point.
+fn request<P: Mmu, F: Format>(phys: &Phys<P>) -> AllocRequest {
+    let end = PhysAddr::new(1 << F::TABLE_BITS).frame();
+    let reaches_too_far = phys
+        .zones()
+        .iter()
+        .any(|(_, zone)| zone.kind() == ZoneKind::Normal && zone.span().end > end);
+    let request = AllocRequest::kernel(Owner::Table)
+        .order(table_size::<F>())
+        .zeroed();
+    match reaches_too_far {
+        true => request.zone(ZoneKind::Dma32),
+        false => request,
+    }
+}
+
+fn allocate<P: Mmu>(phys: &Phys<P>, request: AllocRequest) -> Result<Pfn, AllocError> {
+    let table = phys.alloc(request)?.into_pfn();
     let record = phys.record(table);
     record.set(FrameFlags::TABLE);
     // The record's words are whatever the last owner left.
@@ -171,31 +190,53 @@ impl Header for &FrameRecord {
     }
 }
 
-impl Words for &[AtomicU64; WORDS] {
+/// Runs `$work` on the entry as an atomic word of the width that `F` has.
+macro_rules! with_word {
+    ($words:expr, $index:expr, $word:ident => $work:expr) => {
+        match const { F::GEOMETRY.entry_bytes } {
+            4 => {
+                let $word = $words.narrow::<F>($index);
+                $work
+            }
+            _ => {
+                let $word = $words.wide::<F>($index);
+                $work
+            }
+        }
+    };
+}
+
+/// Words of both widths to entries and back: a narrow entry's upper half is zero.
+fn entry<F: Format>(word: impl Into<u64>) -> F::Entry {
+    F::Entry::from_raw(word.into())
+}
+
+impl Words for TableWords<'_> {
     #[inline]
-    fn load(self, index: usize) -> u64 {
-        self[index].load(Ordering::Acquire)
+    fn load<F: Format>(self, index: usize) -> F::Entry {
+        with_word!(self, index, word => entry::<F>(word.load(Ordering::Acquire)))
     }
 
     #[inline]
-    fn store(self, index: usize, word: u64) {
-        self[index].store(word, Ordering::Release);
+    fn store<F: Format>(self, index: usize, entry: F::Entry) {
+        with_word!(self, index, word => word.store(entry.raw() as _, Ordering::Release));
     }
 
     #[inline]
-    fn store_plain(self, index: usize, word: u64) {
-        self[index].store(word, Ordering::Relaxed);
+    fn store_plain<F: Format>(self, index: usize, entry: F::Entry) {
+        with_word!(self, index, word => word.store(entry.raw() as _, Ordering::Relaxed));
     }
 
     #[inline]
-    fn swap(self, index: usize, word: u64) -> u64 {
-        self[index].swap(word, Ordering::AcqRel)
+    fn swap<F: Format>(self, index: usize, new: F::Entry) -> F::Entry {
+        with_word!(self, index, word => entry::<F>(word.swap(new.raw() as _, Ordering::AcqRel)))
     }
 
     #[inline]
-    fn compare_exchange(self, index: usize, old: u64, new: u64) -> Result<(), u64> {
-        self[index]
-            .compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire)
+    fn compare_exchange<F: Format>(self, index: usize, old: F::Entry, new: F::Entry) -> Result<(), F::Entry> {
+        with_word!(self, index, word => word
+            .compare_exchange(old.raw() as _, new.raw() as _, Ordering::AcqRel, Ordering::Acquire)
             .map(drop)
+            .map_err(entry::<F>))
     }
 }

@@ -69,7 +69,7 @@ impl<S: Store, F: Format> Tree<S, F> {
         let room = (F::GEOMETRY.entries(level) - first) as u64;
         // A hole may be most of the address space, and nearly all of it nothing.
         for nth in 0..(range.end - base).div_ceil(pages).min(room) {
-            let entry = F::Entry::from_raw(words.load(first + nth as usize));
+            let entry = words.load::<F>(first + nth as usize);
             if entry.is_empty() || !entry.is_table(level) {
                 continue;
             }

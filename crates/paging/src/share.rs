@@ -83,7 +83,7 @@ impl<S: Store, F: Format> Tree<S, F> {
             return TopSync::Missing;
         }
         let words = lender.store.words(lender.store.root());
-        let theirs = F::Entry::from_raw(words.load(F::GEOMETRY.index(level, page)));
+        let theirs = words.load::<F>(F::GEOMETRY.index(level, page));
         if theirs.is_empty() {
             return TopSync::Missing;
         }
@@ -107,12 +107,12 @@ impl<S: Store, F: Format> Tree<S, F> {
         let root = self.store.root();
         let words = self.store.words(root);
         let index = F::GEOMETRY.index(F::GEOMETRY.top(), page);
-        if words.load(index) == theirs.raw() {
+        if words.load::<F>(index) == theirs {
             return TopSync::Same;
         }
         let header = self.store.header(root);
         let live = header.live().load(Ordering::Relaxed);
-        words.store(index, theirs.raw());
+        words.store::<F>(index, theirs);
         header.live().store(live + 1, Ordering::Relaxed);
         TopSync::Copied
     }

@@ -41,7 +41,7 @@ impl<S: Store, F: Format> Tree<S, F> {
             return Ok(false);
         }
 
-        let link = F::Entry::link(spare.table().base(), level);
+        let link = F::link(spare.table().base(), level);
         loop {
             self.fill_parts(&spare, large);
             // The hardware may have used or dirtied the mapping meanwhile.
@@ -66,7 +66,7 @@ impl<S: Store, F: Format> Tree<S, F> {
         let parts = F::GEOMETRY.entries(level);
         for index in 0..parts {
             let part = large.part(level, index, F::GEOMETRY.entry_pages(level));
-            words.store_plain(index, part.raw());
+            words.store_plain::<F>(index, part);
         }
         let live = if large.is_empty() { 0 } else { parts as u32 };
         self.store

@@ -1,6 +1,6 @@
 //! Where tables live.
 
-use foliant_arch::Level;
+use foliant_arch::{Format, Level};
 use foliant_phys::AllocError;
 use foliant_platform::Flush;
 use foliant_platform::sync::atomic::AtomicU32;
@@ -16,21 +16,22 @@ pub trait Header: Copy {
     fn next(&self) -> &AtomicU32;
 }
 
-/// The entries of one table, as raw words.
+/// The entries of one table. `F` is the format of the tree that the table
+/// belongs to, and says how wide an entry is.
 pub trait Words: Copy {
     /// Reads entry `index`; sees what was written before it was published.
-    fn load(self, index: usize) -> u64;
+    fn load<F: Format>(self, index: usize) -> F::Entry;
     /// Writes entry `index`, publishing what was written before.
-    fn store(self, index: usize, word: u64);
+    fn store<F: Format>(self, index: usize, entry: F::Entry);
     /// Writes entry `index` of a table that nobody else sees.
-    fn store_plain(self, index: usize, word: u64);
+    fn store_plain<F: Format>(self, index: usize, entry: F::Entry);
     /// Replaces entry `index`.
-    fn swap(self, index: usize, word: u64) -> u64;
+    fn swap<F: Format>(self, index: usize, entry: F::Entry) -> F::Entry;
     /// Replaces entry `index` if it is `old`.
     ///
     /// # Errors
     /// What was there instead.
-    fn compare_exchange(self, index: usize, old: u64, new: u64) -> Result<(), u64>;
+    fn compare_exchange<F: Format>(self, index: usize, old: F::Entry, new: F::Entry) -> Result<(), F::Entry>;
 }
 
 /// The memory that tables are made of, and the machine that walks them.

@@ -179,15 +179,14 @@ impl<S: Store, F: Format> Reader<'_, S, F> {
         let store = &self.tree.store;
         let mut table = store.root();
         for_each_linking_level!(F, level => {
-            let word = store.words(table).load(F::GEOMETRY.index(level, page));
-            let entry = F::Entry::from_raw(word);
+            let entry = store.words(table).load::<F>(F::GEOMETRY.index(level, page));
             if !entry.is_table(level) {
                 return (entry, level);
             }
             table = frame_of(entry, level);
         });
-        let word = store.words(table).load(F::GEOMETRY.index(Level::PTE, page));
-        (F::Entry::from_raw(word), Level::PTE)
+        let entry = store.words(table).load::<F>(F::GEOMETRY.index(Level::PTE, page));
+        (entry, Level::PTE)
     }
 
     /// As [`Tree::get`].
@@ -229,7 +228,7 @@ impl<S: Store, F: Format> Tree<S, F> {
         if let Some(below) = F::GEOMETRY.below(level) {
             let words = self.store.words(table);
             for index in 0..self.tops.own_entries::<F>(level) {
-                let entry = F::Entry::from_raw(words.load(index));
+                let entry = words.load::<F>(index);
                 if entry.is_table(level) {
                     self.release_below(frame_of(entry, level), below);
                 }

@@ -191,6 +191,30 @@ impl<const GRANULE: u32, const BITS: u32> Entry for Descriptor<GRANULE, BITS> {
         !self.has(DescriptorFlags::NOT_GLOBAL)
     }
 
+    #[inline]
+    fn is_grouped(self) -> bool {
+        self.is_present() && self.has(DescriptorFlags::CONTIGUOUS)
+    }
+
+    #[inline]
+    fn with_group(self, grouped: bool) -> Self {
+        let word = self.0 & !DescriptorFlags::CONTIGUOUS.bits();
+        Self(if grouped {
+            word | DescriptorFlags::CONTIGUOUS.bits()
+        } else {
+            word
+        })
+    }
+
+    fn goes_on_in(self, next: Self, level: Level, bytes: u64) -> bool {
+        let is_leaf = |entry: Self| entry.is_present() && entry.is_leaf(level);
+        let rights = |entry: Self| entry.touched(true).with_group(false).flags();
+        is_leaf(self)
+            && is_leaf(next)
+            && next.target(level) == self.target(level) + bytes
+            && rights(self) == rights(next)
+    }
+
     fn part(self, below: Level, index: usize, frames: u64) -> Self {
         let first = self.target(below).frame();
         let flags = self.flags().difference(DescriptorFlags::TABLE);

@@ -188,6 +188,17 @@ impl<const GRANULE: u32, const BITS: u32> Format for Arm64<GRANULE, BITS> {
         entry.touched(written && control.hardware_dirty)
     }
 
+    /// The contiguous bit (D8.6.1): 64 KiB, 2 MiB or 2 MiB of pages, and of the
+    /// smallest blocks 32 MiB, 1 GiB or 16 GiB.
+    fn group(level: Level) -> usize {
+        match (GRANULE, hardware_level(&Self::GEOMETRY, level)) {
+            (12, _) => 16,
+            (14, 3) => 128,
+            (14 | 16, 2) | (16, 3) => 32,
+            _ => 1,
+        }
+    }
+
     fn permit(rights: ArmRights, access: Access, control: &ArmControl) -> Result<(), Refusal> {
         let user = rights.is_user(control);
         let used = rights.leaf.contains(Flags::ACCESSED) || control.hardware_access;

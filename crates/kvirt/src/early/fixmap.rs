@@ -102,7 +102,7 @@ fn hang<F: KernelFormat, P: Platform>(
             if !entry.is_empty() {
                 return Err(EarlyError::Unaligned);
             }
-            tables.set_entry::<F>(table, index, super::tables::link_to::<F>(leaf, level));
+            tables.set_entry::<F>(table, index, F::link(leaf, level));
             return Ok(());
         }
         table = if entry.is_empty() {

@@ -6,7 +6,7 @@ use foliant_platform::Platform;
 use foliant_units::{PhysAddr, VirtRange, VpnRange};
 
 use super::error::EarlyError;
-use super::tables::{EarlyTables, link_to};
+use super::tables::EarlyTables;
 
 /// A root that has all that the kernel's has outside of `window`, and room for
 /// mappings of its own inside: what is mapped there is present only while this
@@ -46,7 +46,7 @@ pub fn switched_root<F: KernelFormat, P: Platform>(
             // The other edge may have been here.
             ours = if mine == theirs {
                 let copy = copied::<F, P>(tables, memblock, theirs, below)?;
-                tables.set_entry::<F>(ours, index, link_to::<F>(copy, level));
+                tables.set_entry::<F>(ours, index, F::link(copy, level));
                 copy
             } else {
                 mine

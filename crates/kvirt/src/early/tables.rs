@@ -110,7 +110,7 @@ impl<P: Platform> EarlyTables<P> {
         level: Level,
     ) -> Result<PhysAddr, EarlyError> {
         let below = self.take_one(memblock)?.base();
-        self.set_entry::<F>(table, index, link_to::<F>(below, level));
+        self.set_entry::<F>(table, index, F::link(below, level));
         Ok(below)
     }
 
@@ -120,15 +120,6 @@ impl<P: Platform> EarlyTables<P> {
         assert!(self.given.is_reserved(here), "{at:?} is in no early table");
         at
     }
-}
-
-/// The entry of `level` that links a table. The four entries of a PAE top
-/// table have no rights, and the bits for them must be clear.
-pub(crate) fn link_to<F: Format>(table: PhysAddr, level: Level) -> F::Entry {
-    if F::GEOMETRY.entries(level) == 4 {
-        return F::Entry::from_raw(table.raw() | 1);
-    }
-    F::Entry::link(table, level)
 }
 
 /// For walks: what is no early table reads as all ones.
