@@ -5,11 +5,12 @@ use std_alloc::vec;
 use std_alloc::vec::Vec;
 
 use foliant_platform::Platform;
-use foliant_units::Pfn;
+use foliant_units::{Pfn, PfnRange};
 
-use crate::alloc::{RingClass, block_of, place_of};
+use crate::alloc::{PFN_LIMIT, RingClass, block_of, place_of};
 use crate::phys::Phys;
 use crate::record::{FrameFlags, Owner};
+use crate::sections::section_of;
 use crate::zone::ZoneKind;
 
 /// A broken rule.
@@ -90,6 +91,8 @@ pub struct Census {
     pub allocated: u64,
     /// Not the allocator's.
     pub reserved: u64,
+    /// In sections that are offline.
+    pub offline: u64,
 }
 
 impl Census {
@@ -123,8 +126,8 @@ impl<P: Platform> Phys<P> {
     /// frees; takes time and heap memory in proportion to RAM.
     pub fn audit(&self, report: &mut dyn FnMut(Violation)) -> Census {
         let mut census = Census::default();
-        let first = self.present.ranges().next().map(|range| range.start);
-        let end = self.present.ranges().next_back().map(|range| range.end);
+        let first = self.sections.ranges().next().map(|range| range.start);
+        let end = self.sections.ranges().last().map(|range| range.end);
         let (Some(first), Some(end)) = (first, end) else {
             return census;
         };
@@ -135,7 +138,7 @@ impl<P: Platform> Phys<P> {
 
         self.note_rings(&mut ledger, &mut census, report);
         self.note_records(&mut ledger, &mut census, report);
-        for pfn in self.present.ranges().flat_map(|range| range.iter()) {
+        for pfn in self.sections.ranges().flat_map(|range| range.iter()) {
             if ledger.seen[(pfn - first) as usize] == 0 {
                 report(Violation::Lost(pfn));
             }
@@ -164,13 +167,20 @@ impl<P: Platform> Phys<P> {
     }
 
     fn note_records(&self, ledger: &mut Ledger, census: &mut Census, report: &mut dyn FnMut(Violation)) {
-        for pfn in self.present.ranges().flat_map(|range| range.iter()) {
+        for range in self.offline_ranges() {
+            ledger.note(range.start, range.len(), report);
+            census.offline += range.len();
+        }
+        for pfn in self.sections.ranges().flat_map(|range| range.iter()) {
+            if self.sections.info(section_of(pfn)).offline {
+                continue;
+            }
             if self.blocks.lines[block_of(pfn)].is_free(place_of(pfn)) {
                 ledger.note(pfn, 1, report);
                 census.free += 1;
             }
             let record = self.record(pfn);
-            if record.has(FrameFlags::RESERVED) || self.present.is_table(pfn) {
+            if record.has(FrameFlags::RESERVED) || self.is_table(pfn) {
                 ledger.note(pfn, 1, report);
                 census.reserved += 1;
             } else if record.refs.get() != 0 {
@@ -180,10 +190,19 @@ impl<P: Platform> Phys<P> {
         }
     }
 
+    fn offline_ranges(&self) -> impl Iterator<Item = PfnRange> {
+        let offline = (0..self.sections.len()).filter(|&section| self.sections.info(section).offline);
+        offline.flat_map(|section| self.sections.in_section(section))
+    }
+
     fn audit_counts(&self, report: &mut dyn FnMut(Violation)) {
+        if !self.blocks.lines.blank().is_used_up() {
+            report(Violation::NotRam(Pfn::new(PFN_LIMIT)));
+        }
         for (id, zone) in self.zones.iter() {
             let found: u64 = zone
                 .blocks()
+                .filter(|&block| self.blocks.tags[block].zone() == Some(id))
                 .map(|block| u64::from(self.blocks.lines[block].count()))
                 .sum();
             let counted = self.free_exactly(id, zone);

@@ -12,6 +12,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use foliant_platform::Platform;
 use foliant_units::{PAGE_SIZE, Pfn};
 
+use crate::alloc::block_of;
 use crate::phys::{Phys, not_ram};
 
 /// 64-bit words in a frame.
@@ -42,7 +43,12 @@ impl<P: Platform> Phys<P> {
 
     /// The bytes of a frame, if there is one of this number.
     pub fn find_content(&self, pfn: Pfn) -> Option<Content<'_>> {
-        if !self.is_ram(pfn) || self.present.is_table(pfn) {
+        let plain = self
+            .blocks
+            .tags
+            .get(block_of(pfn))
+            .is_some_and(|tag| tag.is_plain());
+        if !plain && (!self.is_ram(pfn) || self.is_table(pfn)) {
             return None;
         }
         // SAFETY: the frame is RAM, and none of those that this crate keeps its

@@ -21,8 +21,9 @@
 //! **Invariants.** Every frame of RAM is at any time in exactly one place: free
 //! in the line of its block, in one CPU's ring, part of a folio with
 //! references, or reserved ([`Phys::audit`] checks). Nothing in this crate
-//! sleeps, except in the [`Reclaimer`] that was handed in. `unsafe` is in
-//! `ram.rs`, `content.rs` and `boot/tables.rs` (and in the models' `world.rs`).
+//! sleeps, except in the [`Reclaimer`] that was handed in, and where memory is
+//! added or removed. `unsafe` is where memory becomes tables (`ram.rs`,
+//! `sectioned.rs` and those that give them memory) and in `content.rs`.
 #![no_std]
 
 extern crate alloc as std_alloc;
@@ -38,14 +39,17 @@ mod migrate;
 #[cfg(all(test, loom))]
 mod models;
 mod mutant;
-mod offline;
+mod parts;
 mod phys;
+mod plug;
 mod poison;
-mod present;
 mod ram;
 mod reclaim;
 mod record;
+mod sectioned;
+mod sections;
 mod stats;
+mod tables;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod zone;
@@ -61,11 +65,14 @@ pub use compact::{Compacted, Fragmentation};
 pub use content::{Content, WORDS};
 pub use frame::Frame;
 pub use migrate::{Migrator, Moved};
-pub use offline::{SECTION, SectionError, SectionState};
 pub use phys::Phys;
+pub use plug::{
+    AddError, MapMemory, NewMemory, OnlineTo, RecordsIn, RemoveError, SectionError, SectionState,
+};
 pub use poison::POISON;
 pub use reclaim::{OomVerdict, Progress, Reclaimer};
 pub use record::{Count, FrameFlags, FrameRecord, Left, MapCount, Owner};
+pub use sections::SECTION;
 pub use stats::{FreeByOrder, MemoryStats, ORDERS, ZoneStats};
 pub use zone::{
     Distances, MAX_NODES, Mark, Watermarks, ZONE_KINDS, Zone, ZoneId, ZoneKind, ZoneLayout, Zones,

@@ -4,7 +4,8 @@ use core::fmt;
 use std_alloc::sync::Arc;
 
 use foliant_platform::Platform;
-use foliant_platform::sync::SpinLock;
+use foliant_platform::sync::atomic::AtomicU8;
+use foliant_platform::sync::{Mutex, SpinLock};
 use foliant_units::{Order, Pfn};
 
 use crate::alloc::{Blocks, Counters, Cpus, Event, Injector, Ring, RingClass, block_of};
@@ -12,10 +13,11 @@ use crate::audit::Violation;
 use crate::boot::{NodeId, OnViolation, Poison};
 use crate::frame::Frame;
 use crate::migrate::Migrator;
-use crate::present::Present;
+use crate::plug::MapMemory;
 use crate::reclaim::Reclaimer;
 use crate::record::{FrameRecord, NearRecords, Records};
-use crate::zone::{Zone, ZoneId, ZoneKind, Zones};
+use crate::sections::Sections;
+use crate::zone::{Policy, Zone, ZoneId, ZoneKind, Zones};
 
 /// The physical memory of a machine: nodes, zones, frame records and the
 /// frame allocator. Made by [`Phys::boot`], shared as `Arc<Phys<P>>`.
@@ -27,7 +29,10 @@ pub struct Phys<P: Platform> {
     pub(crate) blocks: Blocks,
     pub(crate) cpus: Cpus,
     pub(crate) zones: Zones,
-    pub(crate) present: Present,
+    pub(crate) sections: Sections,
+    pub(crate) policy: SpinLock<Policy>,
+    /// Held while memory comes, goes, or changes its state.
+    pub(crate) plugging: Mutex<()>,
     /// Counts of what happens outside of any CPU's guard.
     pub(crate) shared: Counters,
     pub(crate) injector: Injector,
@@ -36,6 +41,9 @@ pub struct Phys<P: Platform> {
     pub(crate) last_violation: SpinLock<Option<Violation>>,
     pub(crate) reclaimer: SpinLock<Option<Arc<dyn Reclaimer>>>,
     pub(crate) migrator: SpinLock<Option<Arc<dyn Migrator>>>,
+    pub(crate) mapper: SpinLock<Option<Arc<dyn MapMemory>>>,
+    /// What becomes of memory that is added.
+    pub(crate) auto_online: AtomicU8,
     pub(crate) platform: P,
 }
 
@@ -79,7 +87,7 @@ impl<P: Platform> Phys<P> {
     /// Whether there is a frame of this number.
     pub fn is_ram(&self, pfn: Pfn) -> bool {
         match self.blocks.tags.get(block_of(pfn)) {
-            Some(tag) => tag.is_gapless() || self.present.contains(pfn),
+            Some(tag) => tag.is_gapless() || self.sections.contains(pfn),
             None => false,
         }
     }
@@ -208,7 +216,7 @@ impl<P: Platform> Phys<P> {
 
     /// The node that the calling CPU is on.
     pub(crate) fn local_node(&self) -> NodeId {
-        if self.present.nodes() == 1 {
+        if self.sections.nodes() == 1 {
             return NodeId(0);
         }
         self.node_of_cpu(self.platform.cpu().0)
@@ -216,7 +224,7 @@ impl<P: Platform> Phys<P> {
 
     /// The node that a CPU is on: CPUs are dealt out to the nodes in equal parts.
     fn node_of_cpu(&self, cpu: u32) -> NodeId {
-        let nodes = u32::from(self.present.nodes());
+        let nodes = u32::from(self.sections.nodes());
         NodeId((cpu * nodes / self.platform.cpus().max(1)) as u8)
     }
 
@@ -228,11 +236,6 @@ impl<P: Platform> Phys<P> {
                 self.cpus.set_first(cpu, kind, self.zones.first(kind, node));
             }
         }
-    }
-
-    pub(crate) fn zone_id(&self, zone: &Zone) -> ZoneId {
-        let found = self.zones.iter().find(|(_, other)| core::ptr::eq(*other, zone));
-        found.map_or(ZoneId(0), |(id, _)| id)
     }
 }
 

@@ -19,8 +19,10 @@ pub(crate) unsafe trait Blank: Default + Sync {}
 // and no destructor (loom's own atomics are never cleared, see `Table::new`).
 unsafe impl Blank for crate::record::FrameRecord {}
 // SAFETY: as above.
-unsafe impl Blank for crate::record::SectionStart {}
-// SAFETY: as above.
+unsafe impl Blank for crate::sections::SectionWord {}
+// SAFETY: an atomic pointer, whose default is null: zero.
+unsafe impl<T: Blank> Blank for crate::sectioned::Piece<T> {}
+// SAFETY: atomics all through, as above.
 unsafe impl Blank for crate::alloc::Line {}
 // SAFETY: as above.
 unsafe impl Blank for crate::alloc::Tag {}
@@ -34,7 +36,7 @@ unsafe impl Blank for crate::alloc::ZoneShare {}
 unsafe impl Blank for crate::alloc::Ring {}
 
 // SAFETY: as above.
-unsafe impl Blank for crate::present::PresentRange {}
+unsafe impl Blank for crate::sections::PresentRange {}
 
 /// What [`Table::new`] finds in its range.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -73,76 +75,54 @@ impl<T: Blank> Table<T> {
     /// 3. A clone of `platform` outlives the table.
     /// 4. With [`Found::Zeroes`], the bytes are zero.
     pub(crate) unsafe fn new<P: Platform>(platform: &P, range: PhysRange, len: usize, found: Found) -> Self {
-        debug_assert!(range.start.is_aligned() && range.len() >= Self::bytes(len));
-        let first: NonNull<T> = platform.ram(range.start).cast();
-
-        #[cfg(not(loom))]
-        if found == Found::Garbage {
-            // SAFETY: conditions 1 and 2.
-            unsafe { first.write_bytes(0, len) }
-        }
-        // loom's atomics are not plain words, so each is made by its constructor.
-        #[cfg(loom)]
-        for at in 0..len {
-            let _ = found;
-            // SAFETY: conditions 1 and 2.
-            unsafe { first.add(at).write(T::default()) }
-        }
+        // SAFETY: our conditions are those of the callee.
+        let first = unsafe { make_blank(platform, range, len, found) };
         Self { first, len }
     }
 }
 
-/// The first elements of a table, each with the element of another table that
-/// serves `1 << SHIFT` of them: found with one comparison.
-#[derive(Debug)]
-pub(crate) struct Pairs<T, U, const SHIFT: u32> {
-    each: NonNull<T>,
-    shared: NonNull<U>,
+/// Makes `len` blank elements at the start of `range`.
+///
+/// # Safety
+/// As [`Table::new`], for as long as the elements are used.
+pub(crate) unsafe fn make_blank<T: Blank, P: Platform>(
+    platform: &P,
+    range: PhysRange,
     len: usize,
-}
+    found: Found,
+) -> NonNull<T> {
+    debug_assert!(range.start.is_aligned() && range.len() >= Table::<T>::bytes(len));
+    let first: NonNull<T> = platform.ram(range.start).cast();
 
-// SAFETY: shared slices, as tables are.
-unsafe impl<T: Blank, U: Blank, const SHIFT: u32> Sync for Pairs<T, U, SHIFT> {}
-// SAFETY: as above.
-unsafe impl<T: Blank, U: Blank, const SHIFT: u32> Send for Pairs<T, U, SHIFT> {}
-
-impl<T: Blank, U: Blank, const SHIFT: u32> Pairs<T, U, SHIFT> {
-    /// The first `len` elements of `each`, or fewer where a table ends.
-    ///
-    /// # Safety
-    /// The result is dropped no later than the tables' memory goes.
-    pub(crate) unsafe fn new(each: &Table<T>, shared: &Table<U>, len: usize) -> Self {
-        Self {
-            each: each.first,
-            shared: shared.first,
-            len: len.min(each.len).min(shared.len << SHIFT),
-        }
+    #[cfg(not(loom))]
+    if found == Found::Garbage {
+        // SAFETY: conditions 1 and 2.
+        unsafe { first.write_bytes(0, len) }
     }
-
-    /// An element, and the one that it shares with its neighbours.
-    #[inline]
-    pub(crate) fn get(&self, at: usize) -> Option<(&T, &U)> {
-        if at >= self.len {
-            return None;
-        }
-        // SAFETY: `at` is below the length of the table (`new`), whose memory is
-        // still there (promised to `new`).
-        let one = unsafe { self.each.add(at).as_ref() };
-        // SAFETY: `at >> SHIFT` is below the length of the table; the rest as above.
-        let shared = unsafe { self.shared.add(at >> SHIFT).as_ref() };
-        Some((one, shared))
+    // loom's atomics are not plain words, so each is made by its constructor.
+    #[cfg(loom)]
+    for at in 0..len {
+        let _ = found;
+        // SAFETY: conditions 1 and 2.
+        unsafe { first.add(at).write(T::default()) }
     }
+    first
 }
 
 #[cfg(all(test, loom))]
 impl<T: Blank> Table<T> {
     /// A table outside of any RAM, for models; it is never freed.
     pub(crate) fn leaked(len: usize) -> Self {
-        let all: std_alloc::vec::Vec<T> = (0..len).map(|_| T::default()).collect();
         Self {
-            first: NonNull::from(std_alloc::boxed::Box::leak(all.into_boxed_slice())).cast(),
+            first: Self::leaked_elements(len),
             len,
         }
+    }
+
+    /// The elements of such a table.
+    pub(crate) fn leaked_elements(len: usize) -> NonNull<T> {
+        let all: std_alloc::vec::Vec<T> = (0..len).map(|_| T::default()).collect();
+        NonNull::from(std_alloc::boxed::Box::leak(all.into_boxed_slice())).cast()
     }
 }
 

@@ -6,7 +6,7 @@ use foliant_units::MAX_ORDER;
 
 use crate::alloc::BlockKind;
 use crate::phys::Phys;
-use crate::zone::ZoneId;
+use crate::zone::{Mark, ZoneId};
 
 /// Orders that the allocator has.
 pub const ORDERS: usize = MAX_ORDER.index() + 1;
@@ -53,7 +53,7 @@ impl<P: Platform> Phys<P> {
             stats.total += zone.managed();
             stats.free += self.free_exactly(id, zone) + cached;
             stats.cached += cached;
-            let held = zone.reserve.iter().max().copied().unwrap_or(0) + zone.marks.high;
+            let held = zone.lowmem_reserve().into_iter().max().unwrap_or(0) + zone.level(Mark::High);
             stats.reserved += held.min(zone.managed());
         }
         stats

@@ -5,7 +5,7 @@
 use std::sync::Mutex;
 
 use foliant_phys::{
-    AllocRequest, BootOptions, ContigError, Migrator, Moved, Owner, Phys, SECTION, SectionError,
+    AllocRequest, BootOptions, ContigError, Migrator, Moved, OnlineTo, Owner, Phys, SECTION, SectionError,
     SectionState, testing,
 };
 use foliant_platform::testing::TestPlatform;
@@ -80,7 +80,7 @@ fn a_section_goes_offline_with_its_users_moved_and_comes_back() {
         held.iter()
             .all(|frame| frame.pfn().align_down(SECTION) != section)
     );
-    phys.online_section(section).unwrap();
+    phys.online_section(section, OnlineTo::Default).unwrap();
     assert_eq!(
         (phys.stats().total, phys.section_state(section)),
         (total, SectionState::Online)
@@ -112,10 +112,10 @@ fn a_section_with_something_that_stays_stays_online() {
         phys: &phys,
         used: Mutex::default(),
     };
-    assert!(matches!(
-        phys.offline_section(Pfn::new(0), &users),
-        Err(SectionError::Reserved(_))
-    ));
+    let zones = phys.offline_section(Pfn::new(0), &users);
+    assert_eq!(zones, Err(SectionError::ManyZones), "DMA and DMA32");
+    let holes = phys.offline_section(Pfn::new(2 * SECTION), &users);
+    assert_eq!(holes, Err(SectionError::Holes), "where RAM ends");
     assert_eq!(
         phys.offline_section(Pfn::new(1 << 25), &users),
         Err(SectionError::Absent)
@@ -130,6 +130,6 @@ fn a_section_with_something_that_stays_stays_online() {
     testing::audit(&phys);
     drop(pin);
     phys.offline_section(Pfn::new(SECTION), &users).unwrap();
-    phys.online_section(Pfn::new(SECTION)).unwrap();
+    phys.online_section(Pfn::new(SECTION), OnlineTo::Default).unwrap();
     testing::assert_all_free(&phys);
 }

@@ -58,6 +58,38 @@ fn four_tebibytes_with_holes_boot_in_under_five_seconds() {
 }
 
 #[test]
+fn holes_everywhere_leave_no_room_for_one_table_and_none_is_needed() {
+    // Nowhere are there more than 7 GiB side by side; records take 56 GiB.
+    let mut map = MemoryMap::<1200>::with_room();
+    for at in 0..512 {
+        map.add(ram(at * 8 * GIB + GIB, (at + 1) * 8 * GIB)).unwrap();
+    }
+    let soft = machine(4096 * GIB);
+    let start = on_cpu();
+    let phys = soft.boot_map(&map, BootOptions::default()).unwrap();
+    let took = on_cpu() - start;
+    eprintln!("4 TiB with holes everywhere booted in {took:?}");
+    assert!(took.as_secs() < 5, "{took:?}");
+
+    let frames = 512 * 7 * (GIB >> 12);
+    let tables = frames - phys.stats().total;
+    assert!(tables * 4096 < frames * 64 + GIB, "{tables} frames of tables");
+    for at in [0, 1, 255, 511] {
+        let start = (at * 8 * GIB) >> 12;
+        assert!(phys.find_record(Pfn::new(start)).is_none());
+        assert!(phys.peek_record(Pfn::new(start + (GIB >> 12))).is_some());
+        assert!(phys.peek_record(Pfn::new(start + (8 * GIB >> 12) - 1)).is_some());
+    }
+    let held: Vec<_> = (0..100_000)
+        .map(|_| phys.alloc(AllocRequest::movable(Owner::Test)).unwrap())
+        .collect();
+    assert!(
+        held.iter()
+            .all(|frame| phys.record(frame.pfn()).owner() == Owner::Test)
+    );
+}
+
+#[test]
 fn hostile_maps_make_a_machine_or_a_clear_error() {
     let soft_ram = 8192 * GIB;
     let (mut booted, mut refused) = (0, 0);

@@ -11,6 +11,8 @@ use super::line::{BLOCK, DoubleFree, Line};
 use super::request::Mobility;
 use super::tag::{Claim, Level, Tag};
 use crate::ram::Table;
+use crate::sectioned::Sectioned;
+use crate::sections::SECTION_SHIFT;
 use crate::zone::Zone;
 
 /// The block of a frame.
@@ -30,12 +32,15 @@ pub(crate) const fn frame_at(block: usize, place: usize) -> Pfn {
     Pfn::new((block * BLOCK + place) as u64)
 }
 
-/// The state of all blocks up to the end of RAM.
+/// One line for each block of the sections that have RAM.
+pub(crate) type Lines = Sectioned<Line, { SECTION_SHIFT - 9 }>;
+
+/// The state of all blocks up to the end of the memory that can be.
 #[derive(Debug)]
 pub(crate) struct Blocks {
-    pub(crate) lines: Table<Line>,
+    pub(crate) lines: Lines,
     /// Frames that were used since RAM was zeroed.
-    pub(crate) used: Table<Line>,
+    pub(crate) used: Lines,
     pub(crate) tags: Table<Tag>,
     pub(crate) hints: Hints,
     /// Whether `used` means anything.

@@ -15,7 +15,7 @@ impl Zone {
     /// the CPU's guard.
     pub(crate) fn fold_in(&self, delta: &AtomicI64, by: i64) {
         let sum = delta.load(Ordering::Relaxed) + by;
-        if sum.abs() >= self.fold_at {
+        if sum.abs() >= self.fold_at() {
             self.free.fetch_add(sum, Ordering::Relaxed);
             delta.store(0, Ordering::Relaxed);
         } else {

@@ -247,7 +247,7 @@ impl<P: Platform> Phys<P> {
         }
         let set = guard.share(id);
         let count =
-            u32::from(zone.rings[class.index()].batch).min(self.room_above(id, zone, request, look.mark));
+            u32::from(zone.ring_size(class.index()).batch).min(self.room_above(id, zone, request, look.mark));
         let want = Want {
             order: request.order,
             mobility: request.mobility,
@@ -267,7 +267,7 @@ impl<P: Platform> Phys<P> {
         zone.fold_in(&set.delta, -frames);
 
         let ring = guard.ring(id, request.mobility, class);
-        let RingSize { limit, .. } = zone.rings[class.index()];
+        let RingSize { limit, .. } = zone.ring_size(class.index());
         ring.open(limit, request.order);
         ring.fill(batch.as_slice());
         ring.pop()
@@ -276,7 +276,7 @@ impl<P: Platform> Phys<P> {
     /// Takes one folio from the lines.
     #[cold]
     fn take_from_lines(&self, zone: &Zone, request: &AllocRequest, look: Look) -> Option<Entry> {
-        let id = self.zone_id(zone);
+        let id = zone.id();
         if !self.is_above(id, zone, request, look.mark) {
             return None;
         }
@@ -326,7 +326,7 @@ impl<P: Platform> Phys<P> {
         let frames = request.order.frames() as i64;
         let rough = zone.free.load(Ordering::Relaxed);
         // Far above the mark, what CPUs have not folded in does not matter.
-        rough - frames >= keep + zone.fold_at * self.cpus.len() as i64
+        rough - frames >= keep + zone.fold_at() * self.cpus.len() as i64
             || self.free_exactly(id, zone) as i64 - frames >= keep
     }
 
@@ -334,7 +334,7 @@ impl<P: Platform> Phys<P> {
     fn room_above(&self, id: ZoneId, zone: &Zone, request: &AllocRequest, mark: Mark) -> u32 {
         let keep = self.keep(zone, request, mark) as i64;
         let rough = zone.free.load(Ordering::Relaxed);
-        let plenty = keep + zone.fold_at * self.cpus.len() as i64 + 64 * request.order.frames() as i64;
+        let plenty = keep + zone.fold_at() * self.cpus.len() as i64 + 64 * request.order.frames() as i64;
         if rough >= plenty {
             return u32::MAX;
         }
@@ -345,7 +345,7 @@ impl<P: Platform> Phys<P> {
     fn keep(&self, zone: &Zone, request: &AllocRequest, mark: Mark) -> u64 {
         // A raised zone wakes reclaim earlier; nobody is refused for it.
         let boost = if mark == Mark::Low { zone.boost() } else { 0 };
-        let level = zone.marks.at(mark) + boost;
+        let level = zone.level(mark) + boost;
         let kept = match mark {
             Mark::Min => keep_back(level, request.effort),
             Mark::None | Mark::Low | Mark::High => level,
@@ -353,7 +353,7 @@ impl<P: Platform> Phys<P> {
         let reserve = if mark == Mark::None {
             0
         } else {
-            zone.reserve[request.zone.index()]
+            zone.levels.reserve(request.zone)
         };
         // What contiguous areas lend is of no use to those who cannot move.
         let out_of_reach = match request.mobility {

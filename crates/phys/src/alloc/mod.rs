@@ -34,7 +34,7 @@ mod ring;
 mod search;
 mod tag;
 
-pub(crate) use blocks::{Blocks, block_of, frame_at, place_of};
+pub(crate) use blocks::{Blocks, Lines, block_of, frame_at, place_of};
 pub use contig::ContigError;
 pub(crate) use cpu::{CpuArea, Cpus, ZoneShare};
 pub(crate) use entry::PFN_LIMIT;

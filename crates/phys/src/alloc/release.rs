@@ -93,7 +93,7 @@ impl<P: Platform> Phys<P> {
         {
             self.serve_drain_request(&guard);
             let ring = guard.ring(id, mobility, class);
-            let RingSize { batch, limit } = zone.rings[class.index()];
+            let RingSize { batch, limit } = zone.ring_size(class.index());
             ring.open(limit, order);
             if ring.len() >= usize::from(limit) {
                 self.drain_ring(&guard, id, ring, order, batch.into());

@@ -96,7 +96,7 @@ impl Blocks {
             if done {
                 return;
             }
-            if self.lines[block].is_used_up() {
+            if self.lines[block].is_used_up() || !self.is_of(zone, block) {
                 continue;
             }
             if want.order.raw() > 9 {
@@ -105,6 +105,7 @@ impl Blocks {
             }
             let claim = self.tags[block].claim();
             match self.tags[block].kind() {
+                _ if !self.is_of(zone, block) => continue,
                 BlockKind::Of(_) => {}
                 BlockKind::Cma if want.may_borrow() => {}
                 BlockKind::Cma | BlockKind::Isolated => continue,
@@ -182,9 +183,12 @@ impl Blocks {
     /// Takes from one block of `owner`, if it is not busy.
     fn take_some(&self, zone: &Zone, want: Want, owner: BlockKind, block: usize, into: &mut Batch) {
         let tag = &self.tags[block];
+        if !self.is_of(zone, block) {
+            return;
+        }
         let seen_early = is_on(Mutant::KindBeforeClaim) && tag.kind() == owner;
         let Some(claim) = tag.try_claim() else { return };
-        if tag.kind() == owner || seen_early {
+        if (tag.kind() == owner || seen_early) && self.is_of(zone, block) {
             let before = into.len() as u32;
             self.take(&claim, block, want.order, want.count - before, into);
             if owner == BlockKind::Cma {
@@ -209,10 +213,13 @@ impl Blocks {
         let mut from = 0;
         while let Some(block) = self.hints.next(zone, map, from) {
             from = block + 1;
+            if !self.is_of(zone, block) {
+                continue;
+            }
             let Some(claim) = self.tags[block].try_claim() else {
                 continue;
             };
-            if self.is_whole_and_open(block) {
+            if self.is_whole_and_open(zone, block) {
                 self.retag(&claim, zone, block, want.mobility);
                 self.take(&claim, block, want.order, want.count, into);
             }
@@ -228,9 +235,16 @@ impl Blocks {
         false
     }
 
-    /// Whether all of a block is free for any mobility.
-    fn is_whole_and_open(&self, block: usize) -> bool {
-        self.lines[block].is_whole() && self.tags[block].kind().mobility().is_some()
+    /// Whether all of a block of the zone is free for any mobility.
+    fn is_whole_and_open(&self, zone: &Zone, block: usize) -> bool {
+        self.lines[block].is_whole()
+            && self.tags[block].kind().mobility().is_some()
+            && self.is_of(zone, block)
+    }
+
+    /// Whether a block is the zone's: zones may lie inside of each other.
+    fn is_of(&self, zone: &Zone, block: usize) -> bool {
+        self.tags[block].zone() == Some(zone.id())
     }
 
     /// Orders 9 and 10.
@@ -248,10 +262,13 @@ impl Blocks {
                 from = (block & !1) + 2;
                 continue;
             }
+            if !self.is_of(zone, block) {
+                continue;
+            }
             let Some(claim) = self.tags[block].try_claim() else {
                 continue;
             };
-            let whole = self.is_whole_and_open(block);
+            let whole = self.is_whole_and_open(zone, block);
             if whole {
                 self.retag(&claim, zone, block, want.mobility);
                 self.take(&claim, block, want.order, 1, into);
@@ -269,14 +286,15 @@ impl Blocks {
     /// Takes two blocks as one folio of order 10, if both are whole and in the zone.
     fn take_pair(&self, zone: &Zone, want: Want, block: usize, into: &mut Batch) {
         let both = [block, block + 1];
-        if !both.iter().all(|at| zone.blocks().contains(at)) {
+        let inside = |at: &usize| zone.blocks().contains(at) && self.is_of(zone, *at);
+        if !both.iter().all(inside) {
             return;
         }
         // In ascending order, and without waiting: no deadlock.
         let Some(claims) = self.claim_both(block) else {
             return;
         };
-        let whole = both.iter().all(|&at| self.is_whole_and_open(at));
+        let whole = both.iter().all(|&at| self.is_whole_and_open(zone, at));
         if whole {
             let mut halves = Batch::new();
             for (claim, at) in claims.iter().zip(both) {

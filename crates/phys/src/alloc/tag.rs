@@ -19,6 +19,10 @@ const GAPLESS: u32 = 1 << 14;
 const CMA: u32 = 1 << 15;
 const ISOLATED: u32 = 1 << 16;
 const OWN_SHELF_SHIFT: u32 = 17;
+/// Some frames are the allocator's own tables; their records say which.
+const SOME_TABLES: u32 = 1 << 29;
+/// All frames are; their records are blank.
+const ALL_TABLES: u32 = 1 << 30;
 
 /// The shelf without room: folios go straight to the lines.
 const NO_ROOM: u32 = 3;
@@ -165,6 +169,11 @@ impl Tag {
             .fetch_or(u32::from(zone.0 + 1) << ZONE_SHIFT, Ordering::Relaxed);
     }
 
+    /// Takes the block out of its zone, when nobody has any of its frames.
+    pub(crate) fn leave_zone(&self) {
+        self.0.fetch_and(CLAIMED | ALL_TABLES, Ordering::Relaxed);
+    }
+
     /// Whether every frame of the block is RAM.
     #[inline]
     pub(crate) fn is_gapless(&self) -> bool {
@@ -174,6 +183,29 @@ impl Tag {
     /// Says that every frame of the block is RAM, at boot.
     pub(crate) fn set_gapless(&self) {
         self.0.fetch_or(GAPLESS, Ordering::Relaxed);
+    }
+
+    /// Whether every frame of the block is RAM, and none the allocator's own.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & (GAPLESS | SOME_TABLES | ALL_TABLES) == GAPLESS
+    }
+
+    /// Says that the allocator's own tables lie in the block, perhaps everywhere.
+    pub(crate) fn set_tables(&self, everywhere: bool) {
+        let bit = if everywhere { ALL_TABLES } else { SOME_TABLES };
+        self.0.fetch_or(bit, Ordering::Relaxed);
+    }
+
+    /// Says that no table lies in all of the block any more.
+    pub(crate) fn clear_tables(&self) {
+        self.0.fetch_and(!ALL_TABLES, Ordering::Relaxed);
+    }
+
+    /// Whether the block is nothing but the allocator's own tables.
+    #[inline]
+    pub(crate) fn is_tables(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & ALL_TABLES != 0
     }
 
     /// To whom the block is given.

@@ -1,22 +1,26 @@
 //! The steps from memblock to the allocator.
 
 use foliant_platform::Platform;
-use foliant_platform::sync::SpinLock;
+use foliant_platform::sync::atomic::AtomicU8;
+use foliant_platform::sync::{Mutex, SpinLock};
 use foliant_units::{Order, PAGE_SIZE, Pfn, PfnRange, PhysAddr, PhysRange};
 
 use super::map::MemoryMap;
 use super::memblock::{Attributes, Memblock};
 use super::options::{BootError, BootOptions, Poison};
+use super::pieces::Pieces;
 use super::tables::{Carver, room};
 use crate::alloc::{
-    BLOCK, BlockKind, Blocks, Counters, CpuArea, Cpus, HintWord, Hints, Injector, Level, Line, Mobility,
-    PFN_LIMIT, Ring, Tag, ZoneShare, block_of, map_of, place_of,
+    BLOCK, BlockKind, Blocks, Counters, CpuArea, Cpus, HintWord, Hints, Injector, Level, Line, Lines,
+    Mobility, PFN_LIMIT, Ring, Tag, ZoneShare, block_of, map_of, place_of,
 };
 use crate::phys::Phys;
-use crate::present::{Present, PresentRange};
 use crate::ram::Found;
-use crate::record::{FrameFlags, FrameRecord, RecordPlan, Records};
-use crate::zone::{MAX_NODES, ZoneKind, ZoneLayout, Zones, movable_start};
+use crate::record::{FrameFlags, FrameRecord, Records};
+use crate::sectioned::Piece as SectionPiece;
+use crate::sections::{Part, PresentRange, SECTION, SectionWord, Sections, section_of};
+use crate::tables::{OwnTables, each_block};
+use crate::zone::{MAX_NODES, Policy, ZoneKind, ZoneLayout, Zones, movable_start};
 
 impl<P: Platform> Phys<P> {
     /// Boots from the firmware's map.
@@ -55,14 +59,15 @@ impl<P: Platform> Phys<P> {
         let limit = plan.movable.min(Pfn::new(PFN_LIMIT)).base();
         let mut carver = Carver::reserve(&platform, &mut memblock, plan.bytes(), limit, found)?;
         let tables = carver.frames();
-        let sections = carver.table(plan.records.sections);
-        let records = carver.table(plan.records.records);
-        let records = Records::new(sections, records, present_of(&memblock));
-        let blocks = Blocks {
-            lines: carver.table(plan.blocks),
-            used: carver.table(plan.blocks),
-            tags: carver.table(plan.blocks),
-            hints: Hints::new(carver.table(Hints::words(plan.blocks))),
+        let words = carver.table(plan.sections);
+        let ranges = carver.table(plan.present);
+        let sections = Sections::new(words, ranges, joined(&memblock), plan.nodes);
+        let mut records = Records::new(carver.table(plan.sections));
+        let mut blocks = Blocks {
+            lines: Lines::new(carver.table(plan.sections)),
+            used: Lines::new(carver.table(plan.sections)),
+            tags: carver.table(plan.blocks()),
+            hints: Hints::new(carver.table(Hints::words(plan.blocks()))),
             ram_was_zeroed: options.ram_is_zeroed,
         };
         let cpus = Cpus::new(
@@ -72,19 +77,45 @@ impl<P: Platform> Phys<P> {
             plan.zones,
         );
 
-        let present = Present::new(carver.table(plan.present), joined(&memblock), tables, plan.nodes);
+        Pieces {
+            platform: &platform,
+            memblock: &mut memblock,
+            sections: &sections,
+            records: &records,
+            blocks: &blocks,
+            limit,
+            found,
+            whole: options.hotplug_below > 0,
+        }
+        .give_all()?;
+        records.open_window();
+        blocks.lines.open_window();
+        blocks.used.open_window();
         memblock.release_lists();
-        let zones = settle_zones(&plan, &memblock, &records, &blocks, &present, &options);
+        let own = OwnTables {
+            records: &records,
+            blocks: &blocks,
+        };
+        own.mark(tables);
+        for section in 0..sections.len() {
+            Part::ALL
+                .into_iter()
+                .for_each(|part| own.mark(sections.home(section, part)));
+        }
+        let zones = settle_zones(&plan, &memblock, &records, &blocks, &options);
         memblock.retire();
-        let (all, flat) = records.flat();
-        let near = carver.pairs(all, &blocks.tags, flat);
+        let near = carver.pairs(records.pieces(), &blocks.tags);
+        let policy = Policy::new(&options);
+        zones.settle(&policy, plan.cpus as u32);
         let phys = Self {
             near,
             records,
             blocks,
             cpus,
             zones,
-            present,
+            sections,
+            policy: SpinLock::new(policy),
+            plugging: Mutex::new(()),
             shared: Counters::default(),
             injector: Injector::default(),
             poisoning: options.poison,
@@ -92,6 +123,8 @@ impl<P: Platform> Phys<P> {
             last_violation: SpinLock::new(None),
             reclaimer: SpinLock::new(None),
             migrator: SpinLock::new(None),
+            mapper: SpinLock::new(None),
+            auto_online: AtomicU8::new(0),
             platform,
         };
         phys.tell_cpus();
@@ -102,14 +135,16 @@ impl<P: Platform> Phys<P> {
 
 /// How large everything will be.
 struct Plan {
-    records: RecordPlan,
-    blocks: usize,
+    /// Up to the end of the memory that can be.
+    sections: usize,
     cpus: usize,
     zones: usize,
     present: usize,
     nodes: u8,
     movable: Pfn,
     layout: ZoneLayout,
+    /// Whether memory may come later, for which there are zones without any.
+    grows: bool,
 }
 
 impl Plan {
@@ -119,7 +154,8 @@ impl Plan {
         options: &BootOptions,
     ) -> Result<Self, BootError> {
         let end = present_of(memblock).last().ok_or(BootError::NoMemory)?.end;
-        if end.raw() > PFN_LIMIT {
+        let can_be = Pfn::new(options.hotplug_below.div_ceil(PAGE_SIZE as u64));
+        if end.max(can_be).raw() > PFN_LIMIT {
             return Err(BootError::TooHigh);
         }
         let nodes = memblock
@@ -133,31 +169,55 @@ impl Plan {
             return Err(BootError::TooManyNodes);
         }
         let mut plan = Self {
-            records: RecordPlan::new(present_of(memblock)),
-            blocks: block_of(end + (BLOCK as u64 - 1)),
+            sections: section_of(end.max(can_be) + (SECTION - 1)),
             cpus: platform.cpus() as usize,
             zones: 0,
             present: joined(memblock).count(),
             nodes,
             movable: movable_start(present_of(memblock), options.movable),
             layout: options.zones,
+            grows: options.hotplug_below > 0,
         };
         let mut zones = Zones::new();
-        each_piece(&plan, memblock, |piece| {
-            zones.obtain(piece.kind, piece.node);
-        });
+        plan.make_zones(&mut zones, memblock, |_, _| ());
         plan.zones = zones.len();
         Ok(plan)
     }
 
+    /// Makes the zones that have RAM, and those that may come to have some.
+    fn make_zones<P>(
+        &self,
+        zones: &mut Zones,
+        memblock: &Memblock<P>,
+        mut visit: impl FnMut(&Piece, crate::zone::ZoneId),
+    ) {
+        each_piece(self, memblock, |piece| {
+            let id = zones.obtain(piece.kind, piece.node);
+            zones.grow(id, piece.frames);
+            visit(&piece, id);
+        });
+        if self.grows {
+            for node in (0..self.nodes).map(super::map::NodeId) {
+                for &kind in self.layout.kinds() {
+                    zones.obtain(kind, node);
+                }
+            }
+        }
+    }
+
+    /// Blocks of all sections.
+    fn blocks(&self) -> usize {
+        self.sections * (SECTION as usize / BLOCK)
+    }
+
     fn bytes(&self) -> u64 {
-        room::<crate::record::SectionStart>(self.records.sections)
-            + room::<FrameRecord>(self.records.records)
-            + 2 * room::<Line>(self.blocks)
-            + room::<Tag>(self.blocks)
-            + room::<HintWord>(Hints::words(self.blocks))
-            + room::<CpuArea>(self.cpus)
+        room::<SectionWord>(self.sections)
             + room::<PresentRange>(self.present)
+            + room::<SectionPiece<FrameRecord>>(self.sections)
+            + 2 * room::<SectionPiece<Line>>(self.sections)
+            + room::<Tag>(self.blocks())
+            + room::<HintWord>(Hints::words(self.blocks()))
+            + room::<CpuArea>(self.cpus)
             + room::<ZoneShare>(self.cpus * self.zones)
             + room::<Ring>(Cpus::rings(self.cpus, self.zones))
     }
@@ -188,29 +248,16 @@ fn each_piece<P>(plan: &Plan, memblock: &Memblock<P>, mut visit: impl FnMut(Piec
     }
 }
 
-/// Cuts frames at the borders of blocks.
-fn each_block(frames: PfnRange, mut visit: impl FnMut(PfnRange)) {
-    let mut at = frames.start;
-    while at < frames.end {
-        let end = (at + 1).align_up(BLOCK as u64).min(frames.end);
-        visit(PfnRange::new(at, end));
-        at = end;
-    }
-}
-
 /// Makes the zones, marks what is reserved, and frees the rest.
 fn settle_zones<P>(
     plan: &Plan,
     memblock: &Memblock<P>,
     records: &Records,
     blocks: &Blocks,
-    present: &Present,
     options: &BootOptions,
 ) -> Zones {
     let mut zones = Zones::new();
-    each_piece(plan, memblock, |piece| {
-        let id = zones.obtain(piece.kind, piece.node);
-        zones.grow(id, piece.frames);
+    plan.make_zones(&mut zones, memblock, |piece, id| {
         let tag = &blocks.tags[block_of(piece.frames.start)];
         if tag.zone().is_none() {
             tag.set_zone(id);
@@ -220,14 +267,15 @@ fn settle_zones<P>(
             tag.set_gapless();
         }
     });
+    zones.arrange(options);
 
     for region in memblock.memory() {
         let ram = region.range.whole_frames();
         if region.attributes.contains(Attributes::NOMAP) {
-            set_reserved(records, present, ram);
+            set_reserved(records, blocks, ram);
         }
         for range in memblock.reserved() {
-            set_reserved(records, present, touched_frames(range).intersect(ram));
+            set_reserved(records, blocks, touched_frames(range).intersect(ram));
         }
     }
     for region in memblock.free_ranges() {
@@ -235,21 +283,22 @@ fn settle_zones<P>(
             free_at_boot(&zones, records, blocks, frames)
         });
     }
-    zones.settle(options, plan.cpus as u32);
     zones
 }
 
-/// Marks frames as nobody's. Those of the allocator's own tables are known
-/// without a mark, which would touch a record for each.
-fn set_reserved(records: &Records, present: &Present, frames: PfnRange) {
-    let tables = present.tables();
-    let below = PfnRange::new(frames.start, frames.end.min(tables.start));
-    let above = PfnRange::new(frames.start.max(tables.end), frames.end);
-    for pfn in below.iter().chain(above.iter()) {
-        if let Some(record) = records.get(pfn) {
-            record.set(FrameFlags::RESERVED);
+/// Marks frames as nobody's. Blocks of nothing but the allocator's own tables
+/// are known without a mark, which would touch a record for each frame.
+fn set_reserved(records: &Records, blocks: &Blocks, frames: PfnRange) {
+    each_block(frames, |frames| {
+        if blocks.tags[block_of(frames.start)].is_tables() {
+            return;
         }
-    }
+        for pfn in frames.iter() {
+            if let Some(record) = records.get(pfn) {
+                record.set(FrameFlags::RESERVED);
+            }
+        }
+    });
 }
 
 /// Frees frames of one block.

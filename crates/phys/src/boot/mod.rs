@@ -8,6 +8,7 @@ mod kind;
 mod map;
 mod memblock;
 mod options;
+mod pieces;
 mod tables;
 
 pub use e820::{E820_ENTRY, LogError, PVH_ENTRY};

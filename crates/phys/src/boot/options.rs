@@ -62,6 +62,9 @@ pub struct BootOptions {
     /// The machine's RAM is all zeroes now: frames that were never used need
     /// no clearing, and tables cost nothing until they are used.
     pub ram_is_zeroed: bool,
+    /// Memory may be added later below this physical address: there is room for
+    /// what is known of it, a few bytes for each MiB. Zero for none.
+    pub hotplug_below: u64,
     /// What happens to the bytes of a freed frame.
     pub poison: Poison,
     /// What happens when a rule is broken.
@@ -80,6 +83,7 @@ impl Default for BootOptions {
             distances: Distances::default(),
             watermark_boost: 15_000,
             ram_is_zeroed: false,
+            hotplug_below: 0,
             poison: Poison::Off,
             on_violation: OnViolation::Record,
         }

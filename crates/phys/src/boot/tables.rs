@@ -5,7 +5,8 @@ use foliant_units::{PAGE_SIZE, PfnRange, PhysAddr, PhysRange};
 
 use super::memblock::{BootRequest, Memblock};
 use super::options::BootError;
-use crate::ram::{Blank, Found, Pairs, Table};
+use crate::ram::{Blank, Found, Table};
+use crate::sectioned::{Pairs, Sectioned};
 
 /// Hands out pieces of one range of RAM that was reserved for tables.
 pub(super) struct Carver<'a, P: Platform> {
@@ -49,17 +50,17 @@ impl<'a, P: Platform> Carver<'a, P> {
         PfnRange::new(self.range.start.frame(), self.range.end.frame())
     }
 
-    /// Two tables side by side, for those who use them: the first `len` elements
-    /// of one, each with the element of the other that serves `1 << SHIFT`.
-    pub(super) fn pairs<T: Blank, U: Blank, const SHIFT: u32>(
+    /// Two tables side by side, for those who use them: the elements of one that
+    /// are quick to find, each with the element of the other that serves
+    /// `1 << SHIFT`.
+    pub(super) fn pairs<T: Blank, U: Blank, const EACH: u32, const SHIFT: u32>(
         &self,
-        each: &Table<T>,
+        each: &Sectioned<T, EACH>,
         shared: &Table<U>,
-        len: usize,
     ) -> Pairs<T, U, SHIFT> {
         // SAFETY: `Phys`, the only owner of tables and pairs, keeps the platform
         // and drops it last.
-        unsafe { Pairs::new(each, shared, len) }
+        unsafe { Pairs::new(each, shared) }
     }
 
     /// The next table.

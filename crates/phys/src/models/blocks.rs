@@ -5,11 +5,11 @@ use foliant_units::{Order, Pfn, PfnRange};
 use loom::thread;
 
 use super::holds_and_catches;
-use crate::alloc::{Batch, BlockKind, Blocks, Entry, Hints, Level, Mobility, Want, map_of};
+use crate::alloc::{Batch, BlockKind, Blocks, Entry, Hints, Level, Lines, Mobility, Want, map_of};
 use crate::boot::NodeId;
 use crate::mutant::Mutant;
 use crate::ram::Table;
-use crate::zone::{Zone, ZoneKind};
+use crate::zone::{Zone, ZoneId, ZoneKind};
 
 struct Memory {
     blocks: Blocks,
@@ -19,15 +19,16 @@ struct Memory {
 impl Memory {
     /// Two blocks, all in use.
     fn full() -> Self {
-        let mut zone = Zone::new(ZoneKind::Normal, NodeId(0));
+        let zone = Zone::new(ZoneId::default(), ZoneKind::Normal, NodeId(0));
         zone.grow(PfnRange::new(Pfn::ZERO, Pfn::new(1024)));
         let blocks = Blocks {
-            lines: Table::leaked(2),
-            used: Table::leaked(2),
+            lines: Lines::leaked(2),
+            used: Lines::leaked(2),
             tags: Table::leaked(2),
             hints: Hints::new(Table::leaked(Hints::words(2))),
             ram_was_zeroed: false,
         };
+        (0..2).for_each(|block: usize| blocks.tags[block].set_zone(zone.id()));
         Self { blocks, zone }
     }
 

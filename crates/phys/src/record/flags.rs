@@ -56,8 +56,8 @@ bitflags::bitflags! {
         const OWNER_1 = 1 << 22;
         /// For the owner of the frame, any meaning.
         const OWNER_2 = 1 << 23;
-        /// Taken out of use with its section.
-        const OFFLINE = 1 << 24;
+        /// Holds tables of the allocator itself.
+        const OWN_TABLE = 1 << 24;
     }
 }
 

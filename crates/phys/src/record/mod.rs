@@ -13,4 +13,4 @@ pub use frame_record::FrameRecord;
 pub(crate) use frame_record::Stamp;
 pub use map_count::MapCount;
 pub use owner::Owner;
-pub(crate) use records::{NearRecords, RecordPlan, Records, SectionStart};
+pub(crate) use records::{NearRecords, Records};

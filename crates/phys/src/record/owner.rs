@@ -46,6 +46,8 @@ owners! {
     PerCpu = "per-cpu",
     /// Buffers of pipes and sockets.
     Buffer = "buffer",
+    /// Records of frames, and the lines of blocks.
+    Records = "frame records",
     /// The zero page and the like.
     Kernel = "kernel",
     /// A test.

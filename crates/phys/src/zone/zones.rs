@@ -4,6 +4,8 @@ use foliant_units::{Pfn, PfnRange};
 
 use super::distances::Distances;
 use super::kind::{ZONE_KINDS, ZoneKind, ZoneLayout};
+use super::levels::Shape;
+use super::policy::Policy;
 use super::watermark::{lowmem_reserve, min_free_kib, watermarks};
 use super::zone_state::Zone;
 use crate::alloc::{NodeChoice, RingSize};
@@ -38,7 +40,7 @@ pub struct Zones {
 impl Zones {
     pub(crate) fn new() -> Self {
         Self {
-            list: core::array::from_fn(|_| Zone::new(ZoneKind::Normal, NodeId(0))),
+            list: core::array::from_fn(|_| Zone::new(ZoneId(0), ZoneKind::Normal, NodeId(0))),
             len: 0,
             layout: ZoneLayout::X86_64,
             fallback: [[ZoneId(0); MAX_ZONES]; MAX_NODES],
@@ -89,14 +91,15 @@ impl Zones {
             .find(|(_, zone)| (zone.kind(), zone.node()) == (kind, node))
             .map(|(id, _)| id);
         known.unwrap_or_else(|| {
-            self.list[self.len] = Zone::new(kind, node);
+            let id = ZoneId(self.len as u8);
+            self.list[self.len] = Zone::new(id, kind, node);
             self.len += 1;
-            ZoneId(self.len as u8 - 1)
+            id
         })
     }
 
     /// Adds RAM to a zone.
-    pub(crate) fn grow(&mut self, id: ZoneId, frames: PfnRange) {
+    pub(crate) fn grow(&self, id: ZoneId, frames: PfnRange) {
         self.list[id.index()].grow(frames);
     }
 
@@ -124,37 +127,46 @@ impl Zones {
             .filter(move |(_, zone)| zone.kind() <= highest && only.is_none_or(|node| node == zone.node()))
     }
 
-    /// The zone that CPUs of a node ask first.
+    /// The zone that CPUs of a node ask first: the first that has memory.
     pub(crate) fn first(&self, highest: ZoneKind, node: NodeId) -> Option<ZoneId> {
-        let zone = self.for_request(highest, NodeChoice::Prefer(node), node).next();
+        let mut zones = self.for_request(highest, NodeChoice::Prefer(node), node);
+        let zone = zones.find(|(_, zone)| zone.managed() > 0);
         zone.map(|(id, _)| id)
     }
 
-    /// Works out everything that depends on the sizes of all zones.
-    pub(crate) fn settle(&mut self, options: &BootOptions, cpus: u32) {
-        self.settle_fallback(&options.distances);
+    /// Says which kinds there may be and in which order to ask, once all zones
+    /// are made.
+    pub(crate) fn arrange(&mut self, options: &BootOptions) {
         self.layout = options.zones;
+        self.settle_fallback(&options.distances);
+    }
+
+    /// Works out everything that depends on the sizes of all zones.
+    ///
+    /// # Linux source concept
+    /// `init_per_zone_wmark_min()`.
+    pub(crate) fn settle(&self, policy: &Policy, cpus: u32) {
         let lowmem: u64 = self
             .iter()
             .filter(|(_, zone)| zone.kind().is_low())
             .map(|(_, zone)| zone.managed())
             .sum();
         let populated = self.iter().filter(|(_, zone)| zone.managed() > 0).count() as u64;
-        let min_free = min_free_kib(options.min_free, lowmem, populated);
+        let min_free = min_free_kib(policy.min_free, lowmem, populated);
         for node in 0..MAX_NODES {
             let node = NodeId(node as u8);
             let managed = ZoneKind::ALL.map(|kind| self.managed_of(kind, node));
-            let reserve = lowmem_reserve(managed, ratios(options.reserve_ratio));
-            for zone in self.list[..self.len]
-                .iter_mut()
-                .filter(|zone| zone.node() == node)
-            {
+            let reserve = lowmem_reserve(managed, ratios(policy.reserve_ratio));
+            for (_, zone) in self.iter().filter(|(_, zone)| zone.node() == node) {
                 let frames = zone.managed();
-                zone.reserve = reserve[zone.kind().index()];
-                zone.marks = watermarks(zone.kind(), frames, lowmem, min_free, options.watermark_scale);
-                zone.boost_limit = zone.marks.high * options.watermark_boost / 10_000;
-                zone.rings = RingSize::for_batch(batch(frames, cpus));
-                zone.fold_at = (frames / (64 * u64::from(cpus))).clamp(1, 32_768) as i64;
+                let marks = watermarks(zone.kind(), frames, lowmem, min_free, policy.watermark_scale);
+                zone.settle(Shape {
+                    marks,
+                    boost_limit: marks.high * policy.watermark_boost / 10_000,
+                    reserve: reserve[zone.kind().index()],
+                    fold_at: (frames / (64 * u64::from(cpus))).clamp(1, 32_768) as i64,
+                    rings: RingSize::for_batch(batch(frames, cpus)),
+                });
             }
         }
     }
