@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use foliant_arch::arm64::{Descriptor, DescriptorFlags, Half};
 use foliant_arch::x86_64::{Pte, PteFlags};
 use foliant_arch::{Entry, Level};
-use foliant_inspect::listing::{ListError, Mapping, Tables};
+use foliant_inspect::listing::{Headings, ListError, Mapping, Tables};
 use foliant_inspect::{Image, Root, TableFormat};
 use foliant_units::{Pfn, PhysAddr};
 
@@ -43,15 +43,16 @@ fn kernel() -> Image {
 fn text(image: &Image, format: TableFormat, half: Half) -> Result<String, ListError> {
     let mut out = Vec::new();
     let root = Root::new(format, PhysAddr::new(TOP));
-    Tables::in_image(image, root, half).ptdump(&mut out).unwrap()?;
+    Tables::in_image(image, root, half)
+        .ptdump(&Headings::none(), &mut out)
+        .unwrap()?;
     Ok(String::from_utf8(out).unwrap())
 }
 
 #[test]
-fn a_dump_of_x86_reads_as_linux_writes_it() {
+fn without_headings_lines_end_only_where_something_changes() {
     let expected = "\
-0x0000000000000000-0xffff800000000000    16777088T                               pgd
-0xffff800000000000-0xffffff8000000000      130560G                               pgd
+0x0000000000000000-0xffffff8000000000   17179868672G                               pgd
 0xffffff8000000000-0xffffffff80000000         510G                               pud
 0xffffffff80000000-0xffffffff80002000           8K     ro                 GLB x  pte
 0xffffffff80002000-0xffffffff80003000           4K     RW                 GLB NX pte

@@ -12,7 +12,10 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::{Args as ClapArgs, ValueEnum};
 use foliant_inspect::foliant_arch::EntryMemory;
-use foliant_inspect::listing::{Mapping, Tables};
+use foliant_inspect::foliant_arch::arm64::Half;
+use foliant_inspect::linux::Kernel;
+use foliant_inspect::listing::{Headings, Mapping, Tables, X86_64Parts};
+use foliant_inspect::{Image, Root, TableFormat};
 
 use crate::target::Target;
 use rows::Rows;
@@ -65,16 +68,47 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     let mut out = BufWriter::new(io::stdout().lock());
     let tables = Tables::in_image(&image, root, half);
-    let count = write(&tables, args.format, args.check, &mut out)?;
-    let wrong = args.check.is_some() && count != 0;
-    if let (Some(Check::Wx), Format::Table) = (args.check, args.format) {
-        eprintln!("foliant: {count} runs of mappings are writable and executable");
+    if args.format == Format::Ptdump && args.check.is_none() {
+        tables.ptdump(&headings(&image, root, half), &mut out)??;
+        out.flush()?;
+        return Ok(ExitCode::SUCCESS);
     }
+    let count = write(&tables, args.format, args.check, &mut out)?;
+    out.flush()?;
+    if args.check.is_some() {
+        // In the words of the kernel's own boot.
+        eprintln!("foliant: {}", tables.check_wx()?);
+    }
+    let wrong = args.check.is_some() && count != 0;
     Ok(ExitCode::from(u8::from(wrong)))
 }
 
+/// Where the parts of the address space are: as the kernel in the image tells,
+/// or where they usually are.
+fn headings(image: &Image, root: Root, half: Half) -> Headings {
+    let kernel = Kernel::find(image).ok();
+    match (root.format, kernel) {
+        // Linux has no dump of what programs map on arm64, and no names for it.
+        (TableFormat::X86_64 | TableFormat::X86_64La57, None) => {
+            Headings::x86_64(&X86_64Parts::usual(root.format == TableFormat::X86_64La57))
+        }
+        (format, Some(kernel))
+            if format == kernel.root().format && (is_x86(format) || half == Half::High) =>
+        {
+            kernel.headings()
+        }
+        _ => Headings::none(),
+    }
+}
+
+fn is_x86(format: TableFormat) -> bool {
+    use TableFormat as T;
+    matches!(format, T::X86Legacy | T::X86Pae | T::X86_64 | T::X86_64La57)
+}
+
 /// Writes what `tables` map, all of it or what a check finds. Returns how many
-/// runs of mappings that were; Linux's text does not count them.
+/// runs of mappings that were; Linux's text, which is that of x86-64 here, does
+/// not count them.
 pub(crate) fn write<M: EntryMemory>(
     tables: &Tables<'_, M>,
     format: Format,
@@ -82,8 +116,7 @@ pub(crate) fn write<M: EntryMemory>(
     out: &mut impl Write,
 ) -> Result<u64> {
     if format == Format::Ptdump && check.is_none() {
-        tables.ptdump(out)??;
-        out.flush()?;
+        tables.ptdump(&Headings::x86_64(&X86_64Parts::usual(false)), out)??;
         return Ok(0);
     }
     let mut rows = Rows::new(format, out)?;

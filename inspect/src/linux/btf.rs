@@ -21,6 +21,7 @@ const DEPTH: u32 = 16;
 
 const KIND_STRUCT: u32 = 4;
 const KIND_UNION: u32 = 5;
+const KIND_ENUM: u32 = 6;
 const MODIFIERS: [u32; 5] = [8, 9, 10, 11, 18];
 
 /// A member of a structure.
@@ -146,6 +147,24 @@ impl Btf {
         let number = *self.structs.get(of)?;
         let bits = self.find(number, member, DEPTH)?;
         Some(u64::from(bits) / 8)
+    }
+
+    /// The value of a constant of any enumeration.
+    pub fn constant(&self, wanted: &str) -> Option<u32> {
+        let word = |at| array(&self.bytes, at).map(u32::from_le_bytes);
+        self.places.iter().find_map(|&place| {
+            let (_, kind, count) = self.head(place)?;
+            if kind != KIND_ENUM {
+                return None;
+            }
+            let first = self.types + u64::from(place) + 12;
+            let mut constants = (0..count).map(|nth| first + nth * 8);
+            let found = constants.find(|&at| {
+                let name = word(at).and_then(|name| self.string(name));
+                name == Some(wanted)
+            });
+            word(found? + 4)
+        })
     }
 
     fn find(&self, number: u32, wanted: &str, depth: u32) -> Option<u32> {

@@ -5,6 +5,7 @@ mod btf;
 mod error;
 mod kallsyms;
 mod kernel;
+mod parts;
 mod process;
 mod roots;
 

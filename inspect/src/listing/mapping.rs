@@ -76,7 +76,7 @@ impl Run {
 }
 
 /// The bits of a leaf that are not its address.
-pub(super) fn flags<F: Describe>(level: Level) -> u64 {
+fn flags<F: Describe>(level: Level) -> u64 {
     let address = (1 << 52) - F::GEOMETRY.entry_span(Level::PTE);
     // The lowest address bit of a large leaf of x86 is its PAT bit.
     let pat = if level == Level::PTE || F::ARM_TEXT {
