@@ -39,6 +39,10 @@ enum Command {
 
 /// Runs the command with the arguments of this process.
 pub fn main() -> ExitCode {
+    if let Err(why) = foliant_user::look_at_stack() {
+        eprintln!("foliant: {why}");
+        return ExitCode::from(OWN_FAILURE);
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(why) => {

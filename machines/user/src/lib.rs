@@ -15,4 +15,4 @@ mod machine;
 mod run;
 
 pub use machine::{Context, Counters, Cpu, MachineEvent, User, UserThread};
-pub use run::{Account, Command, MemoryPlan, Options, Outcome, PlanError, RunError, Session};
+pub use run::{Account, Command, MemoryPlan, Options, Outcome, PlanError, RunError, Session, look_at_stack};

@@ -60,9 +60,10 @@ pub(super) fn start(
         [ram.as_raw_fd(), control.fd().as_raw_fd(), theirs.as_raw_fd()],
     )?;
     drop(theirs);
-    match receive_fd(&ours)? {
-        Some(listener) => Ok((process, listener)),
-        None => Err(why(process)),
+    match receive(&ours)? {
+        Message::Listener(listener) => Ok((process, listener)),
+        Message::Failed(error) => Err(error.into()),
+        Message::End => Err(why(process)),
     }
 }
 
@@ -238,10 +239,12 @@ unsafe fn become_stub(image: RawFd, fds: [RawFd; 3]) -> ! {
             libc::signal(signal, libc::SIG_DFL);
         }
         // First out of the way of the target numbers, then onto them.
-        let high = 64;
         let mut moved = [image, fds[0], fds[1], fds[2]];
         for fd in &mut moved {
-            *fd = libc::fcntl(*fd, libc::F_DUPFD, high);
+            *fd = libc::fcntl(*fd, libc::F_DUPFD, LISTENER_FD + 1);
+            if *fd < 0 {
+                give_up(fds[2], Step::Descriptors);
+            }
         }
         for (target, fd) in moved[1..].iter().enumerate() {
             libc::dup2(*fd, target as RawFd);
@@ -260,16 +263,47 @@ unsafe fn become_stub(image: RawFd, fds: [RawFd; 3]) -> ! {
             none.as_ptr(),
             flags,
         );
+        // Hosts that refuse that call may know the older one.
+        libc::execve(c"/proc/self/fd/3".as_ptr(), name.as_ptr(), none.as_ptr());
+        give_up(SOCKET_FD, Step::Execute)
+    }
+}
+
+/// Where a child failed before it was the stub.
+#[derive(Clone, Copy)]
+enum Step {
+    Descriptors = 1,
+    Execute = 2,
+}
+
+/// Tells the supervisor what failed, and ends.
+///
+/// # Safety
+/// Only in a freshly forked process.
+unsafe fn give_up(socket: RawFd, step: Step) -> ! {
+    // SAFETY: plain system calls on memory of this frame.
+    unsafe {
+        let message = [step as u8, *libc::__errno_location() as u8];
+        libc::write(socket, message.as_ptr().cast(), message.len());
         libc::_exit(124)
     }
 }
 
-/// The descriptor that the zygote sends, or nothing if it died first.
-fn receive_fd(socket: &OwnedFd) -> Result<Option<OwnedFd>, HostError> {
-    let mut byte = 0u8;
+/// What comes from a process that is to become the zygote.
+enum Message {
+    /// The filter's listener: it has.
+    Listener(OwnedFd),
+    /// It could not.
+    Failed(HostError),
+    /// It died.
+    End,
+}
+
+fn receive(socket: &OwnedFd) -> Result<Message, HostError> {
+    let mut bytes = [0u8; 2];
     let mut vector = libc::iovec {
-        iov_base: (&raw mut byte).cast(),
-        iov_len: 1,
+        iov_base: (&raw mut bytes).cast(),
+        iov_len: bytes.len(),
     };
     let mut buffer = [0u64; 4];
     // SAFETY: a message header is a plain structure; zero is a valid one.
@@ -280,12 +314,21 @@ fn receive_fd(socket: &OwnedFd) -> Result<Option<OwnedFd>, HostError> {
     message.msg_controllen = size_of_val(&buffer);
     // SAFETY: the header points at live buffers of the lengths it says.
     let got = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_CMSG_CLOEXEC) };
-    if check("recvmsg", got as i64)? == 0 || message.msg_controllen < 20 {
-        return Ok(None);
+    let got = check("recvmsg", got as i64)?;
+    let failed = |call| {
+        let errno = i32::from(bytes[1]);
+        Ok(Message::Failed(HostError { call, errno }))
+    };
+    match (got, bytes[0]) {
+        (1, _) if message.msg_controllen >= 20 => {
+            let fd = buffer[2] as u32 as RawFd;
+            // SAFETY: the kernel installed this descriptor for the message just received.
+            Ok(Message::Listener(unsafe { OwnedFd::from_raw_fd(fd) }))
+        }
+        (2, step) if step == Step::Descriptors as u8 => failed("dup"),
+        (2, _) => failed("execveat"),
+        _ => Ok(Message::End),
     }
-    let fd = buffer[2] as u32 as RawFd;
-    // SAFETY: the kernel installed this descriptor for the message just received.
-    Ok(Some(unsafe { OwnedFd::from_raw_fd(fd) }))
 }
 
 /// Tells why no listener came.
@@ -293,6 +336,9 @@ fn why(process: i32) -> StartError {
     let mut status = 0;
     // SAFETY: `status` is writable.
     unsafe { libc::waitpid(process, &raw mut status, 0) };
+    if let Err(error) = try_signal_stack() {
+        return error.into();
+    }
     match try_listener() {
         Err(error) => StartError::NoListener(error),
         Ok(()) if libc::WIFEXITED(status) => {
@@ -300,6 +346,17 @@ fn why(process: i32) -> StartError {
         }
         Ok(()) => StartError::StubDied(format!("signal {}", libc::WTERMSIG(status))),
     }
+}
+
+/// Asks for this thread's signal stack: whoever may not do that may not set it.
+fn try_signal_stack() -> Result<(), HostError> {
+    // SAFETY: a stack is a plain structure; zero is a valid one.
+    let mut stack: libc::stack_t = unsafe { core::mem::zeroed() };
+    // SAFETY: `stack` is writable, and nothing is set.
+    check("sigaltstack", unsafe {
+        libc::sigaltstack(core::ptr::null(), &raw mut stack)
+    })
+    .map(drop)
 }
 
 /// Installs a harmless filter with a listener in a process of its own.

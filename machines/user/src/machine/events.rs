@@ -18,6 +18,8 @@ pub enum MachineEvent {
     /// Guest code jumped into the machine's own pages or posed as them; its
     /// process, with this number, is killed.
     Misbehaved(Pid),
+    /// The host makes no process for this one, which is killed.
+    Stillborn(Pid),
     /// A thread of the machine panicked, and said where; its programs are gone.
     Panicked,
     /// The host failed the machine; its programs are gone.

@@ -120,6 +120,9 @@ impl User {
         let Some(lane) = self.lanes().by_slot(slot) else {
             return;
         };
+        if let Some(task) = lane.task() {
+            self.tell(MachineEvent::Stillborn(task.process().id()));
+        }
         let state = lane.die();
         self.lanes().remove(slot);
         self.mourn(&lane, state);

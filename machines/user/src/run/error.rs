@@ -23,8 +23,14 @@ pub enum RunError {
     /// Not a frame is left for what the memory manager itself needs.
     #[error("not enough RAM for the machine itself")]
     NoFrames,
+    /// The limit of the first thread's stack, in KiB, is too low.
+    #[error("a stack of {0} KiB is too small for the machine itself; allow 512 KiB or more (ulimit -s)")]
+    Stack(u64),
+    /// `/proc` is not there, or another's.
+    #[error("the user machine needs /proc: {0}; mount it (mount -t proc proc /proc)")]
+    NoProc(String),
     /// The host's files cannot be reached.
-    #[error("the host's files: {}", text(*.0))]
+    #[error("the host's files: {}{}", text(*.0), advice(*.0))]
     Files(Errno),
     /// What `execve` would have answered.
     #[error("{}", text(*.0))]
@@ -39,6 +45,16 @@ pub enum RunError {
 
 fn text(errno: Errno) -> &'static str {
     errno.text().unwrap_or("unknown error")
+}
+
+/// What helps where the host's files are out of reach.
+fn advice(errno: Errno) -> &'static str {
+    match errno {
+        Errno::MFILE => "; allow more open files (ulimit -n)",
+        Errno::AGAIN => "; allow more processes (ulimit -u) or memory (ulimit -d, -v)",
+        Errno::PERM | Errno::NOSYS => "; in a container, its seccomp profile must allow epoll and eventfd",
+        _ => "",
+    }
 }
 
 impl From<BootError> for RunError {

@@ -8,9 +8,11 @@ mod memory;
 mod options;
 mod session;
 mod signals;
+mod surroundings;
 
 pub use account::Account;
 pub use error::RunError;
 pub use memory::{MemoryPlan, PlanError};
 pub use options::{Command, Options};
 pub use session::{Outcome, Session};
+pub use surroundings::look_at_stack;

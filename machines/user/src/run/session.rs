@@ -8,7 +8,7 @@ use foliant_kernel::exec::Boot;
 use foliant_kernel::fs::{OpenFile, TaskFiles};
 use foliant_kernel::signal::SigSet;
 use foliant_kernel::tmpfs::Mount;
-use foliant_kernel::{Kernel, ProgramEvent, Settings, Task, WaitStatus};
+use foliant_kernel::{Kernel, Limits, ProgramEvent, Settings, Task, WaitStatus};
 use foliant_mm::Env;
 use foliant_phys::{BootOptions, Phys};
 use foliant_uapi::open::OpenFlags;
@@ -18,7 +18,7 @@ use super::account::held;
 use super::error::RunError;
 use super::identity;
 use super::options::{Command, Options};
-use super::signals;
+use super::{signals, surroundings};
 use crate::host::HostError;
 use crate::hostfs::{self, HostFs};
 use crate::machine::{MachineEvent, User};
@@ -37,6 +37,8 @@ pub struct Session {
     signals: signals::Forwarder,
     /// Signals that this process was given as ignored, and as blocked.
     given: (SigSet, SigSet),
+    /// Limits that this process was given.
+    limits: Limits,
 }
 
 /// How a program ended.
@@ -77,8 +79,9 @@ impl Session {
     /// # Errors
     /// [`RunError`].
     pub fn new(options: Options) -> Result<Self, RunError> {
-        let inherited = inherited();
         let given = identity::signals();
+        let limits = surroundings::prepare()?;
+        let inherited = inherited();
         // Before any thread is made: a thread that does not hold them back
         // would die of the signals that are the program's.
         let signals = signals::Forwarder::new();
@@ -112,6 +115,7 @@ impl Session {
             at_first: (0, 0),
             signals,
             given,
+            limits,
         };
         let mount = hostfs::attach(&session.kernel, &session.files).map_err(RunError::Files)?;
         session.shared_memory = Some(mount);
@@ -169,7 +173,7 @@ impl Session {
                 .collect(),
             files: self.task_files().map_err(RunError::Files)?,
             creds: identity::credentials(),
-            limits: identity::limits(),
+            limits: self.limits.clone(),
             ignored,
             blocked,
             leads_group: rustix::process::getpgrp() == rustix::process::getpid(),
@@ -198,6 +202,11 @@ impl Session {
                 }
                 MachineEvent::Misbehaved(pid) => eprintln!(
                     "foliant: process {} entered pages of the machine itself and is killed",
+                    pid.raw()
+                ),
+                MachineEvent::Stillborn(pid) => eprintln!(
+                    "foliant: the host makes no process for process {}, which is killed; allow more \
+                     processes (ulimit -u, or the container's limit of tasks) or memory",
                     pid.raw()
                 ),
                 MachineEvent::Panicked => return Outcome::Panicked,
