@@ -1,5 +1,7 @@
 //! Programs of our own that do what real ones rarely do.
 
+use std::process::Command;
+
 use crate::harness::{Case, build_c};
 
 fn run(name: &str, flags: &[&str]) {
@@ -37,4 +39,24 @@ fn system_v_segments() {
 #[test]
 fn one_thread_executes_while_others_make_calls() {
     run("exec_storm", &["-pthread"]);
+}
+
+/// Not natively: the host's memory is none of a test's business.
+#[test]
+fn memory_is_compacted_while_programs_use_it() {
+    let Some(program) = build_c("compact", &["-O1", "-pthread"]) else {
+        return;
+    };
+    let output = Command::new(env!("CARGO_BIN_EXE_foliant"))
+        .args(["run", "--ram", "256M", "--audit", "--report", "json", "--"])
+        .arg(&program)
+        .output()
+        .expect("foliant");
+    std::fs::remove_file(program).expect("the program");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said} {output:?}");
+    assert!(
+        ["skipped\n", "child 0, moved enough\n"].contains(&&*said),
+        "{said}"
+    );
 }

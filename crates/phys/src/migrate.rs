@@ -2,6 +2,8 @@
 
 use foliant_units::Pfn;
 
+use crate::boot::NodeId;
+
 /// What became of a folio that should move.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Moved {
@@ -27,4 +29,9 @@ pub trait Migrator: Send + Sync {
     /// of the allocator; allocates with
     /// [`Effort::Reserves`](crate::Effort::Reserves) only.
     fn migrate(&self, from: Pfn, to: Pfn) -> Moved;
+
+    /// A large folio could not be had on `node` by somebody who may not wait:
+    /// have [`compaction_daemon`](crate::Phys::compaction_daemon) called soon, on
+    /// another thread. Called with any lock of the caller held.
+    fn wake(&self, _node: NodeId) {}
 }

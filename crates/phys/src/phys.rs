@@ -11,6 +11,7 @@ use foliant_units::{Order, Pfn};
 use crate::alloc::{Blocks, Counters, Cpus, Event, Injector, Ring, RingClass, block_of};
 use crate::audit::Violation;
 use crate::boot::{NodeId, OnViolation, Poison};
+use crate::compact::{Daemons, Knobs};
 use crate::frame::Frame;
 use crate::migrate::Migrator;
 use crate::plug::MapMemory;
@@ -44,6 +45,8 @@ pub struct Phys<P: Platform> {
     pub(crate) mapper: SpinLock<Option<Arc<dyn MapMemory>>>,
     /// What becomes of memory that is added.
     pub(crate) auto_online: AtomicU8,
+    pub(crate) daemons: Daemons,
+    pub(crate) knobs: Knobs,
     pub(crate) platform: P,
 }
 

@@ -3,12 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use foliant_phys::{
-    AllocRequest, BlockKind, CmaArea, CmaError, Compacted, ContigError, Event, Migrator, Mobility, Moved,
-    NodeId, Owner, Phys, testing,
+    AllocRequest, BlockKind, CmaArea, CmaError, Compacted, ContigError, Effort, Event, Migrator, Mobility,
+    Moved, NodeId, Owner, Phys, testing,
 };
 use foliant_platform::testing::TestPlatform;
 use foliant_units::{Order, Pfn, PfnRange};
@@ -25,6 +25,9 @@ struct Tables {
     calls: AtomicU64,
     /// Which call answers that the folio is busy for good; zero for none.
     refuse: AtomicU64,
+    /// Whether nothing moves at all.
+    stuck: AtomicBool,
+    woken: Mutex<Vec<NodeId>>,
 }
 
 impl Tables {
@@ -34,6 +37,8 @@ impl Tables {
             used: Mutex::default(),
             calls: AtomicU64::new(0),
             refuse: AtomicU64::new(0),
+            stuck: AtomicBool::new(false),
+            woken: Mutex::default(),
         })
     }
 
@@ -73,9 +78,16 @@ impl Tables {
 }
 
 impl Migrator for Tables {
+    fn wake(&self, node: NodeId) {
+        self.woken.lock().unwrap().push(node);
+    }
+
     fn migrate(&self, from: Pfn, to: Pfn) -> Moved {
         if self.calls.fetch_add(1, Ordering::Relaxed) + 1 == self.refuse.load(Ordering::Relaxed) {
             return Moved::No;
+        }
+        if self.stuck.load(Ordering::Relaxed) {
+            return Moved::Busy;
         }
         let mut used = self.used.lock().unwrap();
         let Some(value) = used.remove(&from) else {
@@ -302,6 +314,77 @@ fn a_fragmented_node_is_compacted_before_anybody_asks() {
     );
     tables.free(|_| true);
     testing::assert_all_free(&phys);
+}
+
+#[test]
+fn who_may_not_wait_wakes_the_node_and_its_thread_makes_room() {
+    let (phys, tables) = fragmented();
+    phys.set_migrator(Some(tables.clone()));
+    let huge = movable().order(Order::PMD).effort(Effort::NoWait).silent();
+    assert!(phys.alloc(huge).is_err() && phys.alloc(huge).is_err());
+    assert_eq!(
+        *tables.woken.lock().unwrap(),
+        [NodeId(0)],
+        "once, while it has not run"
+    );
+    assert_eq!(
+        phys.compaction_daemon(NodeId(0), &*tables),
+        Some(Compacted::Success)
+    );
+    assert_eq!(phys.compaction_daemon(NodeId(0), &*tables), None);
+    assert!(phys.alloc(huge).is_ok());
+    let scanned = phys.events(Event::CompactDaemonMigrateScanned);
+    assert!(scanned > 0 && scanned == phys.events(Event::CompactMigrateScanned));
+    assert!(phys.events(Event::CompactDaemonFreeScanned) > 0 && phys.events(Event::CompactIsolated) > 0);
+    assert_eq!(
+        (
+            phys.events(Event::CompactDaemonWake),
+            phys.events(Event::CompactStall)
+        ),
+        (1, 0)
+    );
+    tables.check();
+    phys.set_migrator(None);
+    tables.free(|_| true);
+    testing::assert_all_free(&phys);
+}
+
+#[test]
+fn what_failed_lately_is_not_tried_again_at_once() {
+    let (phys, tables) = fragmented();
+    phys.set_migrator(Some(tables.clone()));
+    tables.stuck.store(true, Ordering::Relaxed);
+    let huge = movable().order(Order::PMD).silent();
+    for _ in 0..64 {
+        assert!(phys.alloc(huge).is_err());
+    }
+    // Tried at once, and then after 2, 4, 8, 16 and 32 requests.
+    let zones = phys.zones().iter().count() as u64;
+    let stalls = phys.events(Event::CompactStall);
+    assert!((5..=7 * zones).contains(&stalls), "{stalls}");
+    assert_eq!(stalls, phys.events(Event::CompactFail));
+    tables.stuck.store(false, Ordering::Relaxed);
+    let mut requests = 0;
+    while phys.alloc(huge).is_err() {
+        requests += 1;
+        assert!(requests < 65);
+    }
+    assert!(phys.events(Event::CompactSuccess) > 0);
+    phys.set_migrator(None);
+    tables.free(|_| true);
+    testing::assert_all_free(&phys);
+}
+
+#[test]
+fn the_threshold_says_from_which_fragmentation_on_moving_helps() {
+    let (phys, tables) = fragmented();
+    phys.set_fragmentation_threshold(1000);
+    let skipped = phys.compact_node(NodeId(0), Order::PMD, &*tables);
+    assert_eq!(skipped, Compacted::Skipped);
+    phys.set_fragmentation_threshold(500);
+    let done = phys.compact_node(NodeId(0), Order::PMD, &*tables);
+    assert_eq!(done, Compacted::Success);
+    tables.free(|_| true);
 }
 
 #[test]

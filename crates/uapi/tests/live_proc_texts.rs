@@ -4,8 +4,8 @@
 //! compared, but what they have must come back to equal bytes.
 
 use foliant_uapi::text::{
-    Buddyinfo, Counters, Meminfo, Pagetypeinfo, ParseError, PidStat, Slabinfo, SmapsRollup, Statm, Status,
-    Text, Vmallocinfo, Zoneinfo, parse_maps, parse_smaps,
+    Buddyinfo, Counters, Extfrag, ExtfragKind, Meminfo, Pagetypeinfo, ParseError, PidStat, Slabinfo,
+    SmapsRollup, Statm, Status, Text, Vmallocinfo, Zoneinfo, parse_maps, parse_smaps,
 };
 
 /// Processes looked at: enough to see every kind of mapping.
@@ -117,6 +117,12 @@ fn texts_of_the_machine() {
     });
     of_the_machine("/proc/pagetypeinfo", |text| {
         Pagetypeinfo::parse(text).map(|info| info.to_bytes())
+    });
+    of_the_machine("/sys/kernel/debug/extfrag/extfrag_index", |text| {
+        Extfrag::parse(ExtfragKind::Index, text).map(|info| info.to_bytes())
+    });
+    of_the_machine("/sys/kernel/debug/extfrag/unusable_index", |text| {
+        Extfrag::parse(ExtfragKind::Unusable, text).map(|info| info.to_bytes())
     });
     of_the_machine("/proc/vmallocinfo", |text| {
         Vmallocinfo::parse(text).map(|info| info.to_bytes())

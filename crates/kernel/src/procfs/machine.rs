@@ -197,6 +197,10 @@ fn vmstat<M: UserMachine>(kernel: &Kernel<M>) -> Counters {
     ] {
         counters.set(name, value);
     }
+    for &event in foliant_phys::Event::ALL {
+        // Not all that is counted has a line.
+        counters.set(event.name(), kernel.memory().phys().events(event));
+    }
     counters
 }
 

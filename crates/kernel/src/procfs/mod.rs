@@ -14,7 +14,8 @@ mod root;
 mod status;
 mod sys;
 mod sysvipc;
-mod zones;
+mod vm;
+pub(crate) mod zones;
 
 pub use root::root;
 

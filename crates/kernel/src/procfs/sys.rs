@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use foliant_units::Errno;
 
+use super::vm::{Knob, KnobFile};
 use crate::fs::pseudo::{Listing, Place, PseudoDirectory, PseudoText};
 use crate::fs::{Caller, Entry, FileType, NodeRef};
 use crate::kernel::Kernel;
@@ -102,6 +103,12 @@ impl<M: UserMachine> Sys<M> {
             .iter()
             .filter(|(dir, ..)| *dir == self.name)
             .map(|(_, name, _)| *name)
+            .chain(
+                Knob::ALL
+                    .iter()
+                    .filter(|_| self.name == b"vm")
+                    .map(|knob| knob.name()),
+            )
             .collect()
     }
 }
@@ -120,6 +127,15 @@ impl<M: UserMachine> Listing<M> for Sys<M> {
                 name,
             };
             return Ok(PseudoDirectory::new(place.below(name, 0o555), sys));
+        }
+        if self.name == b"vm"
+            && let Some(knob) = Knob::ALL.into_iter().find(|knob| knob.name() == name)
+        {
+            let kernel = self.kernel.clone();
+            return Ok(PseudoText::new(
+                place.below(name, knob.mode()),
+                KnobFile { kernel, knob },
+            ));
         }
         let Some((.., make)) = settings::<M>()
             .into_iter()

@@ -6,9 +6,10 @@ use alloc::vec::Vec;
 use foliant_phys::{BlockKind, Mobility, NodeId, Phys, Zone, ZoneId, ZoneStats};
 use foliant_platform::Platform;
 use foliant_uapi::text::{
-    Buddyinfo, BuddyinfoZone, Counters, MobilityRow, Pageset, Pagetypeinfo, ZoneBlocks, Zoneinfo,
-    ZoneinfoPopulated, ZoneinfoZone,
+    Buddyinfo, BuddyinfoZone, Counters, Extfrag, ExtfragKind, ExtfragZone, MobilityRow, Pageset,
+    Pagetypeinfo, ZoneBlocks, Zoneinfo, ZoneinfoPopulated, ZoneinfoZone,
 };
+use foliant_units::Order;
 
 /// The last of the counters that a zone has, and the first and last of those of
 /// a node, among the lines of `vmstat`.
@@ -57,6 +58,27 @@ pub(super) fn pagetypeinfo<P: Platform>(phys: &Phys<P>) -> Pagetypeinfo {
         });
     }
     info
+}
+
+/// Why requests of each order would fail, or how much of what is free they
+/// could not use.
+pub(crate) fn extfrag<P: Platform>(phys: &Phys<P>, kind: ExtfragKind) -> Extfrag {
+    let zones = populated(phys).map(|(id, zone)| {
+        let fragmentation = phys.fragmentation(id);
+        let index = |order| match kind {
+            ExtfragKind::Index => fragmentation.index(order),
+            ExtfragKind::Unusable => fragmentation.unusable(order) as i64,
+        };
+        ExtfragZone {
+            node: zone.node().0.into(),
+            zone: zone.kind().name().to_string(),
+            by_order: Order::all().map(index).collect(),
+        }
+    });
+    Extfrag {
+        kind,
+        zones: zones.collect(),
+    }
 }
 
 /// The rows of `pagetypeinfo`: blocks for atomic requests are never set aside here.

@@ -2,6 +2,8 @@
 
 use alloc::vec::Vec;
 
+use super::debug;
+
 /// Files by path below `/sys`, and what they hold.
 const FILES: [(&[u8], &str); 17] = [
     (
@@ -43,9 +45,15 @@ pub(super) fn text(path: &[u8]) -> Option<&'static str> {
     FILES.iter().find(|(own, _)| *own == path).map(|(_, text)| *text)
 }
 
+/// All files that are the machine's own.
+fn paths() -> impl Iterator<Item = &'static [u8]> {
+    let debug = debug::File::ALL.into_iter().map(debug::File::path);
+    FILES.iter().map(|(own, _)| *own).chain(debug)
+}
+
 /// Whether `path` is a directory on the way to one of the files.
 pub(super) fn leads(path: &[u8]) -> bool {
-    FILES.iter().any(|(own, _)| rest(own, path).is_some())
+    paths().any(|own| rest(own, path).is_some())
 }
 
 /// What of `own` comes after the directory `path`.
@@ -60,7 +68,7 @@ fn rest<'a>(own: &'a [u8], path: &[u8]) -> Option<&'a [u8]> {
 /// directories.
 pub(super) fn names(path: &[u8]) -> Vec<(&'static [u8], bool)> {
     let mut names: Vec<(&[u8], bool)> = Vec::new();
-    for (own, _) in &FILES {
+    for own in paths() {
         let Some(rest) = rest(own, path) else { continue };
         let end = rest.iter().position(|&byte| byte == b'/');
         let name = (&rest[..end.unwrap_or(rest.len())], end.is_some());

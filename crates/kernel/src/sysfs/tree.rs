@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use foliant_units::Errno;
 
-use super::mm;
+use super::{debug, mm};
 use crate::fs::pseudo::{Listing, Place, PseudoDirectory, PseudoText};
 use crate::fs::{Caller, Entry, FileType, NodeRef, magic};
 use crate::kernel::Kernel;
@@ -62,16 +62,23 @@ impl<M: UserMachine> Listing<M> for Directory<M> {
                 Ok(text.as_bytes().to_vec())
             }));
         }
+        if let Some(file) = debug::File::of(&path) {
+            let kernel = self.kernel.clone();
+            let text = move || kernel.upgrade().map(|kernel| file.text(&kernel)).ok_or(Errno::IO);
+            return Ok(PseudoText::new(place.below(name, file.mode()), text));
+        }
         let host = self.host.as_ref().and_then(|host| host.lookup(name, caller).ok());
         if !mm::leads(&path) {
             return host.ok_or(Errno::NOENT);
         }
         let kernel = self.kernel.upgrade().ok_or(Errno::NOENT)?;
         let above = self.again(&kernel, place, caller)?;
-        // Below `kernel/mm` nothing is the host's.
-        let host = host.filter(|_| !path.starts_with(b"kernel/mm"));
+        // Below these nothing is the host's.
+        let own = path.starts_with(b"kernel/mm") || path.starts_with(b"kernel/debug");
+        let host = host.filter(|_| !own);
+        let mode = if path == b"kernel/debug" { 0o700 } else { 0o755 };
         Ok(PseudoDirectory::new(
-            place.below(name, 0o755),
+            place.below(name, mode),
             Directory {
                 kernel: self.kernel.clone(),
                 host,

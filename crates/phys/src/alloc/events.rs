@@ -72,6 +72,14 @@ events! {
     CompactMigrateScanned = "compact_migrate_scanned",
     /// Frames that compaction looked at as places to move to.
     CompactFreeScanned = "compact_free_scanned",
+    /// Frames that compaction took out of lines and from their users.
+    CompactIsolated = "compact_isolated",
+    /// Times a compaction thread had something to do.
+    CompactDaemonWake = "compact_daemon_wake",
+    /// Of the frames looked at to move them, those by compaction threads.
+    CompactDaemonMigrateScanned = "compact_daemon_migrate_scanned",
+    /// Of the frames looked at as places to move to, those by compaction threads.
+    CompactDaemonFreeScanned = "compact_daemon_free_scanned",
     /// Requests that had memory compacted on their own time.
     CompactStall = "compact_stall",
     /// Those after which there was what they asked for.

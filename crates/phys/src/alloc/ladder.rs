@@ -10,6 +10,7 @@ use super::events::Event;
 use super::request::{AllocError, AllocRequest, Effort, Fill, How, Mobility, NodeChoice, OnFailure, What};
 use super::ring::{RingClass, RingSize};
 use super::search::{Found, Want};
+use crate::compact::{Captured, Deferring};
 use crate::frame::Frame;
 use crate::phys::Phys;
 use crate::reclaim::{OomVerdict, Progress};
@@ -164,12 +165,12 @@ impl<P: Platform> Phys<P> {
         }
 
         // 3. What is free, but in pieces.
-        if request.order > Order::ZERO
-            && request.effort.may_sleep()
-            && self.compact_for(request)
-            && let Some(entry) = self.attempt(request, thorough)
-        {
-            return Ok(entry);
+        if request.order > Order::ZERO {
+            if !request.effort.may_sleep() {
+                self.wake_compaction(self.local_node(), request.order);
+            } else if let Some(entry) = self.compact_and_take(request, Deferring::Heed, thorough) {
+                return Ok(entry);
+            }
         }
 
         // 4. What others use.
@@ -183,6 +184,13 @@ impl<P: Platform> Phys<P> {
             let progress = reclaimer.reclaim(request);
             self.drain_all();
             if let Some(entry) = self.attempt(request, thorough) {
+                return Ok(entry);
+            }
+            // What was freed may lie in pieces.
+            if request.order > Order::ZERO
+                && progress == Progress::Some
+                && let Some(entry) = self.compact_and_take(request, Deferring::Ignore, thorough)
+            {
                 return Ok(entry);
             }
             match (progress, request.effort) {
@@ -206,6 +214,15 @@ impl<P: Platform> Phys<P> {
             }
         }
         Err(AllocError::OutOfMemory)
+    }
+
+    /// Compacts, and takes what came of it.
+    fn compact_and_take(&self, request: &AllocRequest, deferring: Deferring, look: Look) -> Option<Entry> {
+        match self.compact_for(request, deferring) {
+            Captured::Folio(entry) => Some(entry),
+            Captured::Made => self.attempt(request, look),
+            Captured::Nothing => None,
+        }
     }
 
     /// Asks each zone that will do, in order.

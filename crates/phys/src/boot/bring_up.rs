@@ -14,6 +14,7 @@ use crate::alloc::{
     BLOCK, BlockKind, Blocks, Counters, CpuArea, Cpus, HintWord, Hints, Injector, Level, Line, Lines,
     Mobility, PFN_LIMIT, Ring, Tag, ZoneShare, block_of, map_of, place_of,
 };
+use crate::compact::{Daemons, Knobs};
 use crate::phys::Phys;
 use crate::ram::Found;
 use crate::record::{FrameFlags, FrameRecord, Records};
@@ -125,6 +126,8 @@ impl<P: Platform> Phys<P> {
             migrator: SpinLock::new(None),
             mapper: SpinLock::new(None),
             auto_online: AtomicU8::new(0),
+            daemons: Daemons::new(),
+            knobs: Knobs::new(),
             platform,
         };
         phys.tell_cpus();

@@ -17,14 +17,34 @@ use crate::zone::ZoneId;
 pub(super) enum Goal<'a> {
     /// A free folio of this order.
     Folio(Order),
+    /// The same, taken at once for something of this mobility.
+    Capture(Order, Mobility),
     /// Whatever this says, asked now and then.
     Until(&'a dyn Fn() -> bool),
+}
+
+/// On whose time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum By {
+    /// Of who wants the result.
+    Owner,
+    /// Of a compaction thread.
+    Daemon,
+}
+
+/// Whether the goal was reached.
+pub(super) enum Reached {
+    No,
+    Yes,
+    /// The folio was taken.
+    Captured(Entry),
 }
 
 /// Where the scanners of one zone are.
 pub(super) struct Scanners<'a, P: Platform> {
     phys: &'a Phys<P>,
     id: ZoneId,
+    by: By,
     /// The block after the one that room is looked for in.
     free_end: usize,
     /// Room that was found, and how much of it is used.
@@ -33,10 +53,11 @@ pub(super) struct Scanners<'a, P: Platform> {
 }
 
 impl<'a, P: Platform> Scanners<'a, P> {
-    pub(super) fn new(phys: &'a Phys<P>, id: ZoneId) -> Self {
+    pub(super) fn new(phys: &'a Phys<P>, id: ZoneId, by: By) -> Self {
         Self {
             phys,
             id,
+            by,
             free_end: phys.zones.get(id).blocks().end,
             room: Batch::new(),
             used: 0,
@@ -44,18 +65,29 @@ impl<'a, P: Platform> Scanners<'a, P> {
     }
 
     /// Runs until the goal is reached, which it tells, or the scanners meet.
-    pub(super) fn run(&mut self, goal: &Goal<'_>, migrator: &dyn Migrator) -> bool {
+    ///
+    /// # Linux source concept
+    /// `compact_zone()`, `compaction_capture()`.
+    pub(super) fn run(&mut self, goal: &Goal<'_>, migrator: &dyn Migrator) -> Reached {
         const NOW_AND_THEN: usize = 16;
         self.phys.drain_all();
         let mut block = self.phys.zones.get(self.id).blocks().start;
-        let mut reached = false;
-        while block < self.free_end && !reached {
+        let mut reached = Reached::No;
+        while block < self.free_end && matches!(reached, Reached::No) {
             if self.is_worth_moving(block) && !self.move_block(block, migrator) {
                 break;
             }
-            reached = match goal {
-                Goal::Folio(order) => self.phys.has_folio(self.id, block, *order),
+            let there = match goal {
+                Goal::Folio(order) | Goal::Capture(order, _) => self.phys.has_folio(self.id, block, *order),
                 Goal::Until(done) => block.is_multiple_of(NOW_AND_THEN) && done(),
+            };
+            reached = match goal {
+                _ if !there => Reached::No,
+                Goal::Capture(order, mobility) => self
+                    .phys
+                    .capture(self.id, block, *order, *mobility)
+                    .map_or(Reached::Yes, Reached::Captured),
+                Goal::Folio(_) | Goal::Until(_) => Reached::Yes,
             };
             block += 1;
         }
@@ -95,12 +127,16 @@ impl<'a, P: Platform> Scanners<'a, P> {
                 roomy = false;
                 break;
             };
+            self.phys.count(Event::CompactIsolated, order.frames());
             if self.phys.migrate_to(from, to, migrator) == Moved::No && self.phys.blocks.tags[block].is_cma()
             {
                 break;
             }
         }
         self.phys.count(Event::CompactMigrateScanned, scanned);
+        if self.by == By::Daemon {
+            self.phys.count(Event::CompactDaemonMigrateScanned, scanned);
+        }
         self.phys.drain_here();
         roomy
     }
@@ -150,6 +186,10 @@ impl<'a, P: Platform> Scanners<'a, P> {
             zone.free.fetch_sub(self.room.len() as i64, Ordering::Relaxed);
         }
         phys.count(Event::CompactFreeScanned, BLOCK as u64);
+        phys.count(Event::CompactIsolated, self.room.len() as u64);
+        if self.by == By::Daemon {
+            phys.count(Event::CompactDaemonFreeScanned, BLOCK as u64);
+        }
         if self.room.is_empty() {
             self.free_end = block;
         }
@@ -169,6 +209,38 @@ impl<'a, P: Platform> Scanners<'a, P> {
 }
 
 impl<P: Platform> Phys<P> {
+    /// Takes a folio that has just come free in a block, before anybody else
+    /// does. Nothing from blocks that are lent or closed, and nothing small and
+    /// immovable from a movable one.
+    ///
+    /// # Linux source concept
+    /// `compaction_capture()`.
+    fn capture(&self, id: ZoneId, block: usize, order: Order, mobility: Mobility) -> Option<Entry> {
+        let (tag, zone) = (&self.blocks.tags[block], self.zones.get(id));
+        let kind = tag.kind().mobility()?;
+        let spoils = order < Order::PMD && mobility != kind && kind == Mobility::Movable;
+        if spoils || order > Order::PMD {
+            return None;
+        }
+        let mut batch = Batch::new();
+        let saved = self.platform.irq_save();
+        if let Some(claim) = tag.try_claim()
+            && tag.kind().mobility().is_some()
+        {
+            if order == Order::PMD && self.blocks.lines[block].is_whole() {
+                self.blocks.retag(&claim, zone, block, mobility);
+            }
+            self.blocks.take(&claim, block, order, 1, &mut batch);
+        }
+        self.platform.irq_restore(saved);
+        self.blocks.refresh(zone, block);
+        let entry = *batch.as_slice().first()?;
+        zone.free.fetch_sub(order.frames() as i64, Ordering::Relaxed);
+        self.count(Event::alloc_from(zone.kind()), order.frames());
+        self.count(Event::Request, 1);
+        Some(entry)
+    }
+
     /// Whether a block (or the pair it is part of) has a free folio of `order`.
     fn has_folio(&self, id: ZoneId, block: usize, order: Order) -> bool {
         if order <= Order::PMD {

@@ -4,15 +4,15 @@ use foliant_platform::Platform;
 use foliant_units::Order;
 
 use super::index::Fragmentation;
-use super::scan::{Goal, Scanners};
-use crate::alloc::{AllocRequest, Event};
+use super::scan::{By, Goal, Reached, Scanners};
+use crate::alloc::{AllocRequest, Entry, Event};
 use crate::boot::NodeId;
 use crate::migrate::Migrator;
 use crate::phys::Phys;
 use crate::zone::{Mark, Zone, ZoneId};
 
 /// What compaction came to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Compacted {
     /// Nothing was done: there is what is wanted, or too little is free for it
     /// to be made, or nobody can move folios.
@@ -22,10 +22,6 @@ pub enum Compacted {
     /// There is what is wanted now.
     Success,
 }
-
-/// Fragmentation from which on compaction is the remedy, in thousandths
-/// (`vm.extfrag_threshold`).
-const THRESHOLD: i64 = 500;
 
 impl<P: Platform> Phys<P> {
     /// Compacts one zone until it has a free folio of `order`.
@@ -37,12 +33,16 @@ impl<P: Platform> Phys<P> {
     /// `compact_zone()`. Differs: blocks without any free frame are not emptied,
     /// and whole ones not used as room.
     pub fn compact_zone(&self, id: ZoneId, order: Order, migrator: &dyn Migrator) -> Compacted {
+        self.compact(id, order, By::Owner, migrator)
+    }
+
+    pub(super) fn compact(&self, id: ZoneId, order: Order, by: By, migrator: &dyn Migrator) -> Compacted {
         if !self.could_help(id, order) {
             return Compacted::Skipped;
         }
-        match Scanners::new(self, id).run(&Goal::Folio(order), migrator) {
-            true => Compacted::Success,
-            false => Compacted::Complete,
+        match Scanners::new(self, id, by).run(&Goal::Folio(order), migrator) {
+            Reached::No => Compacted::Complete,
+            Reached::Yes | Reached::Captured(_) => Compacted::Success,
         }
     }
 
@@ -54,11 +54,7 @@ impl<P: Platform> Phys<P> {
     pub fn compact_node(&self, node: NodeId, order: Order, migrator: &dyn Migrator) -> Compacted {
         let mut best = Compacted::Skipped;
         for (id, _) in self.zones.iter().filter(|(_, zone)| zone.node() == node) {
-            match self.compact_zone(id, order, migrator) {
-                Compacted::Skipped => {}
-                Compacted::Complete if best == Compacted::Success => {}
-                came_to => best = came_to,
-            }
+            best = best.max(self.compact_zone(id, order, migrator));
         }
         best
     }
@@ -69,7 +65,7 @@ impl<P: Platform> Phys<P> {
     /// `compact_node()` for a write to the knob.
     pub fn compact_all(&self, node: NodeId, migrator: &dyn Migrator) {
         for (id, _) in self.zones.iter().filter(|(_, zone)| zone.node() == node) {
-            Scanners::new(self, id).run(&Goal::Until(&|| false), migrator);
+            Scanners::new(self, id, By::Owner).run(&Goal::Until(&|| false), migrator);
         }
     }
 
@@ -92,7 +88,7 @@ impl<P: Platform> Phys<P> {
         for (id, zone) in self.zones.iter().filter(|(_, zone)| zone.node() == node) {
             let enough = || self.zone_score(id, zone, node) <= low;
             if !enough() {
-                Scanners::new(self, id).run(&Goal::Until(&enough), migrator);
+                Scanners::new(self, id, By::Daemon).run(&Goal::Until(&enough), migrator);
             }
         }
         match self.fragmentation_score(node) {
@@ -140,29 +136,71 @@ impl<P: Platform> Phys<P> {
         let index = self.fragmentation(id).index(order);
         // Small pieces in rings are not counted by the index, so a low one does
         // not rule compaction out for orders that are worth little.
-        index != -1000 && (index > THRESHOLD || order.raw() <= 3)
+        index != -1000 && (index > i64::from(self.fragmentation_threshold()) || order.raw() <= 3)
     }
 
-    /// Compacts on the time of a request that found no folio of its order.
-    pub(crate) fn compact_for(&self, request: &AllocRequest) -> bool {
+    /// Compacts on the time of a request that found no folio of its order. What
+    /// comes free is the request's: others cannot be faster.
+    ///
+    /// # Linux source concept
+    /// `__alloc_pages_direct_compact()`, `try_to_compact_pages()`.
+    pub(crate) fn compact_for(&self, request: &AllocRequest, again: Deferring) -> Captured {
         let Some(migrator) = self.migrator() else {
-            return false;
+            return Captured::Nothing;
         };
-        self.count(Event::CompactStall, 1);
-        let local = self.local_node();
-        let mut success = false;
-        for (id, _) in self.zones.for_request(request.zone, request.node, local) {
-            if self.compact_zone(id, request.order, &*migrator) == Compacted::Success {
-                success = true;
-                break;
+        let mut stalled = false;
+        let goal = Goal::Capture(request.order, request.mobility);
+        for (id, zone) in self
+            .zones
+            .for_request(request.zone, request.node, self.local_node())
+        {
+            let deferred = again == Deferring::Heed && zone.deferral.is_deferred(request.order);
+            if deferred || !self.could_help(id, request.order) {
+                continue;
+            }
+            stalled = true;
+            match Scanners::new(self, id, By::Owner).run(&goal, &*migrator) {
+                Reached::No => zone.deferral.defer(request.order),
+                Reached::Yes => {
+                    zone.deferral.reset(request.order, false);
+                    self.stalled(Event::CompactSuccess);
+                    return Captured::Made;
+                }
+                Reached::Captured(entry) => {
+                    zone.deferral.reset(request.order, true);
+                    self.stalled(Event::CompactSuccess);
+                    return Captured::Folio(entry);
+                }
             }
         }
-        let event = if success {
-            Event::CompactSuccess
-        } else {
-            Event::CompactFail
-        };
-        self.count(event, 1);
-        success
+        if stalled {
+            self.stalled(Event::CompactFail);
+        }
+        Captured::Nothing
     }
+
+    fn stalled(&self, event: Event) {
+        self.count(Event::CompactStall, 1);
+        self.count(event, 1);
+    }
+}
+
+/// Whether a request is compacted for although that failed lately.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Deferring {
+    /// Not too often.
+    Heed,
+    /// The request has tried all else.
+    Ignore,
+}
+
+/// What a request got out of compaction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Captured {
+    /// Nothing.
+    Nothing,
+    /// There is a folio of its order somewhere.
+    Made,
+    /// It has its folio.
+    Folio(Entry),
 }

@@ -11,6 +11,7 @@ use super::watermark::{Mark, Watermarks};
 use super::zones::ZoneId;
 use crate::alloc::{HINT_MAPS, RingSize};
 use crate::boot::NodeId;
+use crate::compact::Deferral;
 
 /// One zone of one node.
 ///
@@ -39,6 +40,8 @@ pub struct Zone {
     pub(crate) free_cma: AtomicI64,
     /// Frames of contiguous areas.
     pub(crate) cma: AtomicU64,
+    /// Whether compacting it is worth the trouble.
+    pub(crate) deferral: Deferral,
     /// Hints set in each of the maps of this zone's blocks.
     pub(crate) hinted: [AtomicI32; HINT_MAPS],
 }
@@ -58,6 +61,7 @@ impl Zone {
             free: AtomicI64::new(0),
             free_cma: AtomicI64::new(0),
             cma: AtomicU64::new(0),
+            deferral: Deferral::default(),
             hinted: core::array::from_fn(|_| AtomicI32::new(0)),
         }
     }

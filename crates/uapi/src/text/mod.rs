@@ -8,6 +8,7 @@
 mod buddyinfo;
 mod counters;
 mod escape;
+mod extfrag;
 mod iomem;
 mod labelled;
 mod maps;
@@ -29,6 +30,7 @@ mod zoneinfo;
 
 pub use buddyinfo::{Buddyinfo, BuddyinfoZone};
 pub use counters::Counters;
+pub use extfrag::{Extfrag, ExtfragKind, ExtfragZone};
 pub use iomem::{Iomem, IomemEntry};
 pub use maps::{Device, MapsEntry, MapsPerms, parse_maps};
 pub use meminfo::Meminfo;
