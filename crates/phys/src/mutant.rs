@@ -43,6 +43,8 @@ pub(crate) enum Mutant {
     KindBeforeClaim,
     /// The short ways are opened on what was known before.
     OpenAfterLook,
+    /// The last ring is remembered over a concurrent close.
+    RememberStores,
     /// Who opens the short ways does not see why they were closed.
     CloseRelaxed,
     /// Two movers of one block's level both believe that they succeeded.

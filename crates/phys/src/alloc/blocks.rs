@@ -57,6 +57,9 @@ impl Blocks {
                 true => u64::from(!self.used[block].mark(word * 64, order)) * u64::MAX,
                 false => u64::MAX,
             };
+            if order == Order::ZERO {
+                return into.push_frames(frame_at(block, word * 64), mask, used);
+            }
             while starts != 0 {
                 let bit = starts.trailing_zeros();
                 // Every frame of the folio must be unused.
@@ -116,14 +119,13 @@ impl Blocks {
     fn put_frames(&self, zone: &Zone, run: &[Entry], bad: &mut impl FnMut(Pfn)) {
         let block = block_of(run[0].pfn());
         let word = place_of(run[0].pfn()) / 64;
-        let mut mask = 0;
+        let (mut mask, mut twice) = (0u64, None);
         for entry in run {
-            let bit = 1 << (entry.pfn().raw() % 64);
-            if mask & bit != 0 {
-                bad(entry.pfn());
-            }
-            mask |= bit;
+            let before = mask;
+            mask |= 1 << (entry.pfn().raw() % 64);
+            twice = if mask == before { Some(entry.pfn()) } else { twice };
         }
+        twice.into_iter().for_each(&mut *bad);
         match self.lines[block].free_mask(word, mask) {
             Ok(true) => self.refresh(zone, block),
             // Not worth looking at the whole line for: hints may lag.

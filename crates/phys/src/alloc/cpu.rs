@@ -1,7 +1,7 @@
 //! What belongs to one CPU, and the guard in front of it.
 
 use foliant_platform::Platform;
-use foliant_platform::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use foliant_platform::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use super::events::Counters;
 use super::request::Mobility;
@@ -17,13 +17,16 @@ use crate::zone::{ZONE_KINDS, ZoneId, ZoneKind};
 pub(crate) struct CpuArea {
     /// Whether someone is using what is this CPU's.
     busy: AtomicBool,
-    /// Why the short ways may not be taken: then what follows is [`CLOSED`].
+    /// Why the short ways may not be taken: then the ways to rings are [`CLOSED`].
     caution: AtomicU32,
     /// Where the rings of this CPU begin.
     rings: AtomicU32,
     /// Where the rings of the zone to ask first begin, for each kind; zero, the
     /// rings of no zone, if that is not known.
     first: [AtomicU32; ZONE_KINDS],
+    /// To which ring the last folio went that was freed by the short way: its
+    /// name in the upper half, and where it is in the lower.
+    last: AtomicU64,
     /// What happened here; written under the guard.
     pub(crate) counters: Counters,
 }
@@ -36,6 +39,9 @@ const CAREFUL: u32 = 2;
 /// Added to where rings begin, so that they are not found: the short ways need
 /// not ask about caution.
 const CLOSED: u32 = 1 << 31;
+
+/// The same for the name of the last ring, which then is no ring's.
+const LAST_CLOSED: u64 = 1 << 63;
 
 /// What one CPU has of one zone besides rings. Written under the guard of the CPU.
 #[derive(Debug, Default)]
@@ -224,6 +230,19 @@ impl CpuArea {
         (caution & DRAIN != 0 || closed && caution == 0) && self.lower(DRAIN)
     }
 
+    /// Remembers the last ring, unless the short ways are closed.
+    pub(crate) fn remember(&self, last: u64) {
+        let before = self.last.load(Ordering::Relaxed);
+        if is_on(Mutant::RememberStores) {
+            self.last.store(last, Ordering::Relaxed);
+        } else if before & LAST_CLOSED == 0 {
+            // Not over a concurrent close.
+            let _ = self
+                .last
+                .compare_exchange(before, last, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+
     /// Gives a reason for caution.
     fn raise(&self, reason: u32) {
         self.caution.fetch_or(reason, Ordering::Relaxed);
@@ -257,8 +276,10 @@ impl CpuArea {
 
     fn close(&self) {
         // Release: who opens again sees the reason.
+        let release = ordering(Mutant::CloseRelaxed, Ordering::Release);
+        self.last.fetch_or(LAST_CLOSED, release);
         self.ways().for_each(|way| {
-            way.fetch_or(CLOSED, ordering(Mutant::CloseRelaxed, Ordering::Release));
+            way.fetch_or(CLOSED, release);
         });
     }
 
@@ -267,12 +288,21 @@ impl CpuArea {
         self.ways().rev().for_each(|way| {
             way.fetch_and(!CLOSED, Ordering::Acquire);
         });
+        self.last.fetch_and(!LAST_CLOSED, Ordering::Acquire);
+    }
+
+    /// Whether no short way may be taken.
+    #[cfg(all(test, loom))]
+    pub(crate) fn is_closed(&self) -> bool {
+        self.last.load(Ordering::Relaxed) & LAST_CLOSED != 0
+            && self.ways().all(|way| way.load(Ordering::Relaxed) & CLOSED != 0)
     }
 
     /// Whether all short ways may be taken.
     #[cfg(all(test, loom))]
     pub(crate) fn is_open(&self) -> bool {
-        self.ways().all(|way| way.load(Ordering::Relaxed) & CLOSED == 0)
+        self.last.load(Ordering::Relaxed) & LAST_CLOSED == 0
+            && self.ways().all(|way| way.load(Ordering::Relaxed) & CLOSED == 0)
     }
 
     /// Whether a request to empty the rings was not served yet.
@@ -306,13 +336,24 @@ impl<'a, P: Platform> CpuGuard<'a, P> {
         &self.cpus.zone_rings(self.cpu, zone)[mobility.index() * RING_CLASSES + class.index()]
     }
 
-    /// The ring for folios of a block with this key.
+    /// The same if it is the one that was asked for last: then where it is does
+    /// not depend on the folio, and the processor need not wait for that.
     #[inline]
+    pub(crate) fn last_ring(&self, key: RingKey, class: RingClass) -> Option<&'a Ring> {
+        let last = self.area.last.load(Ordering::Relaxed);
+        if last >> 32 != key.name(class) {
+            return None;
+        }
+        self.cpus.rings.get(last as u32 as usize)
+    }
+
+    /// The ring for folios of a block with this key.
     pub(crate) fn ring_of_key(&self, key: RingKey, class: RingClass) -> Option<&'a Ring> {
         let first = self.area.rings.load(Ordering::Relaxed) as usize;
-        self.cpus
-            .rings
-            .get(first + key.0 as usize * RING_CLASSES + class.index())
+        let at = first + key.0 as usize * RING_CLASSES + class.index();
+        let ring = self.cpus.rings.get(at)?;
+        self.area.remember(key.name(class) << 32 | at as u64);
+        Some(ring)
     }
 
     /// The ring of the zone to ask first.

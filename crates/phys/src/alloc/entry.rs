@@ -57,6 +57,41 @@ impl Batch {
         }
     }
 
+    /// The first folios, as many as fit.
+    pub(crate) fn of(entries: impl Iterator<Item = Entry>) -> Self {
+        let mut batch = Self::new();
+        for (slot, entry) in batch.entries.iter_mut().zip(entries) {
+            *slot = entry;
+            batch.len += 1;
+        }
+        batch
+    }
+
+    /// Adds the frames `first + n` for each bit `n` of `bits`, which are fresh
+    /// where the bit is clear in `used`.
+    pub(crate) fn push_frames(&mut self, first: Pfn, bits: u64, used: u64) {
+        let Some(room) = self.entries.get_mut(self.len..) else {
+            return;
+        };
+        let mut left = bits;
+        // A whole word at once is the most frequent case.
+        if bits == u64::MAX && (used == 0 || used == u64::MAX) {
+            for (at, slot) in room.iter_mut().enumerate() {
+                *slot = Entry::new(first + at as u64, used == 0);
+            }
+            left = 0;
+        }
+        for slot in room.iter_mut() {
+            if left == 0 {
+                break;
+            }
+            let at = left.trailing_zeros();
+            *slot = Entry::new(first + u64::from(at), used >> at & 1 == 0);
+            left &= left - 1;
+        }
+        self.len = (self.len + bits.count_ones() as usize).min(BATCH);
+    }
+
     pub(crate) fn push(&mut self, entry: Entry) {
         debug_assert!(self.len < BATCH, "a batch holds {BATCH} folios");
         if let Some(slot) = self.entries.get_mut(self.len) {

@@ -95,7 +95,16 @@ impl Line {
             if left == 0 {
                 return;
             }
-            let mut starts = run_starts(word.load(Ordering::Relaxed), order);
+            let now = word.load(Ordering::Relaxed);
+            if order == Order::ZERO && now.count_ones() <= left {
+                if now != 0 {
+                    left -= now.count_ones();
+                    clear(word, now);
+                    taken(at, now, now);
+                }
+                continue;
+            }
+            let mut starts = run_starts(now, order);
             let (mut mask, mut picked) = (0, starts);
             while starts != 0 && left > 0 {
                 mask |= run(starts.trailing_zeros(), order);

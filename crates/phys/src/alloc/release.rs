@@ -6,9 +6,10 @@ use foliant_units::{Order, Pfn};
 
 use super::blocks::block_of;
 use super::cpu::CpuGuard;
-use super::entry::{Batch, Entry};
+use super::entry::Entry;
 use super::events::Event;
 use super::ring::{Ring, RingClass, RingSize};
+use super::tag::RingKey;
 use crate::audit::Violation;
 use crate::phys::Phys;
 use crate::record::{FrameRecord, Left};
@@ -18,15 +19,27 @@ impl<P: Platform> Phys<P> {
     /// Puts one reference to the folio at `pfn`; the last frees it.
     #[inline]
     pub(crate) fn put(&self, pfn: Pfn) {
-        if !self.put_to_own_ring(pfn) {
+        if !self.put_to_ring(pfn, CpuGuard::last_ring) {
+            self.put_elsewhere(pfn);
+        }
+    }
+
+    /// The last folio went to another ring.
+    #[inline(never)]
+    fn put_elsewhere(&self, pfn: Pfn) {
+        if !self.put_to_ring(pfn, CpuGuard::ring_of_key) {
             self.put_with_care(pfn);
         }
     }
 
     /// The most frequent case: nobody else has the folio, nothing is wrong with
     /// it, and this CPU's ring has room. Otherwise nothing is changed.
-    #[inline]
-    fn put_to_own_ring(&self, pfn: Pfn) -> bool {
+    #[inline(always)]
+    fn put_to_ring<'a>(
+        &'a self,
+        pfn: Pfn,
+        find: impl FnOnce(&CpuGuard<'a, P>, RingKey, RingClass) -> Option<&'a Ring>,
+    ) -> bool {
         let Some((record, tag)) = self.near.get(pfn.index()) else {
             return false;
         };
@@ -36,7 +49,7 @@ impl<P: Platform> Phys<P> {
         let Some(guard) = self.cpus.enter(&self.platform) else {
             return false;
         };
-        let ring = guard.ring_of_key(tag.ring_key(), class);
+        let ring = find(&guard, tag.ring_key(), class);
         let done = ring.is_some_and(|ring| ring.push(Entry::new(pfn, false)));
         if done {
             // Before the guard goes, so before anybody can take the folio.
@@ -120,12 +133,7 @@ impl<P: Platform> Phys<P> {
     /// Moves up to `count` folios from a ring to the lines.
     #[cold]
     fn drain_ring(&self, guard: &CpuGuard<'_, P>, id: ZoneId, ring: &Ring, order: Order, count: u32) {
-        let mut batch = Batch::new();
-        while (batch.len() as u32) < count.min(super::entry::BATCH as u32)
-            && let Some(entry) = ring.drain()
-        {
-            batch.push(entry);
-        }
+        let batch = ring.drain(count as usize);
         if batch.is_empty() {
             return;
         }

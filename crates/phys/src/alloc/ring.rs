@@ -3,7 +3,7 @@
 use foliant_platform::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use foliant_units::Order;
 
-use super::entry::Entry;
+use super::entry::{BATCH, Batch, Entry};
 use crate::record::Stamp;
 
 const SLOTS: usize = 128;
@@ -181,8 +181,8 @@ impl Ring {
             self.len() + entries.len() <= SLOTS,
             "a batch is smaller than a ring"
         );
-        for (at, entry) in entries.iter().enumerate() {
-            self.slots[(tail as usize + at) % SLOTS].store(entry.raw(), Ordering::Relaxed);
+        for (slot, entry) in self.slots_from(tail).zip(entries) {
+            slot.store(entry.raw(), Ordering::Relaxed);
         }
         let count = entries.len() as u64;
         self.tail.store(tail + count, Ordering::Relaxed);
@@ -190,12 +190,23 @@ impl Ring {
         self.filled.store(filled + count, Ordering::Relaxed);
     }
 
-    /// Takes a folio out, for the lines.
-    pub(crate) fn drain(&self) -> Option<Entry> {
-        let entry = self.pop()?;
+    /// Takes out up to `most` folios, those that have been here longest, for
+    /// the lines.
+    pub(crate) fn drain(&self, most: usize) -> Batch {
+        let head = self.head.load(Ordering::Relaxed);
+        let count = self.len().min(most).min(BATCH);
+        let raw = |slot: &AtomicU32| Entry::from_raw(slot.load(Ordering::Relaxed));
+        let batch = Batch::of(self.slots_from(head).take(count).map(raw));
+        self.head.store(head + count as u64, Ordering::Relaxed);
         let drained = self.drained.load(Ordering::Relaxed);
-        self.drained.store(drained + 1, Ordering::Relaxed);
-        Some(entry)
+        self.drained.store(drained + count as u64, Ordering::Relaxed);
+        batch
+    }
+
+    /// All slots in order, from that of a position on.
+    fn slots_from(&self, position: u64) -> impl Iterator<Item = &AtomicU32> {
+        let (end, start) = self.slots.split_at(position as usize % SLOTS);
+        start.iter().chain(end)
     }
 
     /// Folios that callers took through this ring, since boot.
@@ -260,7 +271,7 @@ mod tests {
         ring.open(8, Order::ZERO);
         ring.fill(&[Entry::default(); 4]);
         assert!(ring.pop().is_some() && ring.pop().is_some() && ring.push(Entry::default()));
-        assert!(ring.drain().is_some() && ring.drain().is_some());
+        assert_eq!(ring.drain(2).len(), 2);
         assert_eq!((ring.taken(), ring.given(), ring.len()), (2, 1, 1));
     }
 }

@@ -5,6 +5,7 @@ use foliant_platform::sync::relax;
 
 use super::kind::BlockKind;
 use super::request::Mobility;
+use super::ring::RingClass;
 use crate::mutant::{Mutant, is_on, ordering};
 use crate::zone::ZoneId;
 
@@ -33,6 +34,14 @@ pub(crate) const SHELVES: usize = 4;
 /// Where the rings for a block's folios lie among a CPU's: its zone and shelf.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct RingKey(pub(crate) u32);
+
+impl RingKey {
+    /// A number for the ring of one class among them.
+    #[inline]
+    pub(crate) const fn name(self, class: RingClass) -> u64 {
+        (self.0 as u64) << 3 | class.index() as u64
+    }
+}
 
 /// How full a block is, roughly: in which map of hints it stands.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

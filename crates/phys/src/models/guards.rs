@@ -72,14 +72,19 @@ fn loom_whoever_gave_a_reason_finds_the_short_ways_closed() {
             let two = one.clone();
             let other = thread::spawn(move || two.want_drain());
             one.take_drain_request();
+            one.remember(7);
             other.join().unwrap();
             assert!(
-                !one.wants_drain() || !one.is_open(),
+                !one.wants_drain() || one.is_closed(),
                 "a request would wait for ever"
             );
             one.take_drain_request();
             assert!(one.is_open() && !one.wants_drain(), "closed without a reason");
         },
-        &[Mutant::OpenAfterLook, Mutant::CloseRelaxed],
+        &[
+            Mutant::OpenAfterLook,
+            Mutant::CloseRelaxed,
+            Mutant::RememberStores,
+        ],
     );
 }
