@@ -1,6 +1,7 @@
 //! `foliant run`: runs a program on a machine of its own.
 
 mod calls;
+mod folios;
 mod look;
 mod place;
 mod recorder;
@@ -17,15 +18,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result, anyhow};
 use foliant_kernel::WaitStatus;
+use foliant_mm::Global;
 use foliant_phys::boot::RegionKind;
 use foliant_uapi::Sysno;
 use foliant_units::Errno;
-use foliant_user::{Command, MemoryPlan, Options, Outcome, RunError, Session};
+use foliant_user::{Command, FolioSizes, MemoryPlan, Options, Outcome, RunError, Session};
 
 use crate::report::Audit;
 use crate::report::{self, Count, Ending, Form, Report};
 use crate::size::Size;
 use crate::{OWN_FAILURE, UNACCOUNTED};
+use folios::Folios;
 use look::{Look, Wish};
 use place::{Place, When};
 use recorder::{Recorder, by_kind};
@@ -48,6 +51,16 @@ pub(crate) struct Args {
     /// 16 MiB are the zone DMA; movable is a part of the other two.
     #[arg(long, value_name = "LIST", conflicts_with = "ram")]
     zones: Option<Zones>,
+    /// Sizes that one fault on private memory may fill, as the kernel's own
+    /// thp_anon= takes them: 64K:madvise, or 16K-64K:always;128K,1M:inherit.
+    /// From 16K to 1M; all are "never" unless said otherwise, and the machine's
+    /// root can change them below /sys/kernel/mm/transparent_hugepage.
+    #[arg(long, value_name = "LIST")]
+    thp_anon: Option<Folios>,
+    /// What sizes do that inherit: always, madvise or never
+    /// [default: never].
+    #[arg(long, value_name = "WORD", value_parser = folios::global)]
+    thp: Option<Global>,
     /// The same address-space layout every time.
     #[arg(long)]
     no_aslr: bool,
@@ -118,6 +131,10 @@ fn try_run(args: &Args) -> Result<u8> {
         cpus: args.cpus.unwrap_or_else(host_cpus),
         randomize: !args.no_aslr,
         seed,
+        folios: FolioSizes {
+            global: args.thp,
+            sizes: args.thp_anon.clone().unwrap_or_default().0,
+        },
         fail_at: args.fail_frame,
         observer: Some(recorder.clone()),
     };

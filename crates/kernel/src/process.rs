@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use foliant_platform::sync::SpinLock;
-use foliant_platform::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, Ordering};
+use foliant_platform::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, Ordering};
 use foliant_uapi::resource::Resource;
 
 use crate::limits::Limits;
@@ -49,8 +49,6 @@ pub struct Process<M: UserMachine> {
     pub(crate) personality: AtomicU32,
     /// `PR_SET_DUMPABLE`.
     pub(crate) dumpable: AtomicU8,
-    /// `PR_SET_THP_DISABLE`.
-    pub(crate) thp_disabled: AtomicBool,
     /// How much likelier (up to 1000) or unlikelier than others it is to be
     /// chosen when memory is out.
     pub(crate) oom_adjustment: AtomicI32,
@@ -148,7 +146,6 @@ impl<M: UserMachine> Process<M> {
             inherited_faults: SpinLock::new(FaultBase::default()),
             personality: AtomicU32::new(0),
             dumpable: AtomicU8::new(1),
-            thp_disabled: AtomicBool::new(false),
             oom_adjustment: AtomicI32::new(0),
             oom_least: AtomicI32::new(0),
             dump_filter: AtomicU32::new(DUMP_FILTER),
@@ -169,8 +166,6 @@ impl<M: UserMachine> Process<M> {
         same(&self.oom_least, &parent.oom_least);
         let dumpable = parent.dumpable.load(Ordering::Relaxed);
         self.dumpable.store(dumpable, Ordering::Relaxed);
-        let disabled = parent.thp_disabled.load(Ordering::Relaxed);
-        self.thp_disabled.store(disabled, Ordering::Relaxed);
     }
 
     /// Its number (`getpid`).

@@ -9,6 +9,7 @@ use foliant_units::Pfn;
 
 use crate::object::{IdleCache, ObjectId};
 use crate::rmap::{Mover, Registry};
+use crate::thp::Thp;
 
 /// The memory manager of one machine: its frames and what belongs to no space
 /// alone. Spaces and objects hold it together.
@@ -19,6 +20,7 @@ pub struct Env<P: Mmu> {
     idle: Arc<IdleCache<P>>,
     registry: Arc<Registry<P>>,
     objects: AtomicU64,
+    thp: Thp,
 }
 
 impl<P: Mmu> Env<P> {
@@ -44,6 +46,7 @@ impl<P: Mmu> Env<P> {
             frames,
             registry,
             objects: AtomicU64::new(0),
+            thp: Thp::default(),
         }))
     }
 
@@ -61,6 +64,11 @@ impl<P: Mmu> Env<P> {
     /// Frames of the machine that anybody can ever have.
     pub fn frames(&self) -> u64 {
         self.frames
+    }
+
+    /// Which sizes of folios private memory gets.
+    pub fn thp(&self) -> &Thp {
+        &self.thp
     }
 
     pub(crate) fn idle(&self) -> &IdleCache<P> {

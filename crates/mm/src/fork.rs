@@ -64,6 +64,7 @@ impl<P: Mmu> Space<P> {
         };
         let child = Space::with_map(self.env(), self.kin(), AddressMap::with(tree, child_book))?;
         child.settle(&usage);
+        child.set_thp_mode(self.thp_mode());
         self.share_all(&child, &pairs)?;
         Ok(child)
     }

@@ -31,6 +31,7 @@ mod rmap;
 mod space;
 #[cfg(all(test, not(loom)))]
 mod tests;
+mod thp;
 pub mod tree;
 mod usercopy;
 mod views;
@@ -56,6 +57,7 @@ pub use ops::{
 pub use pages::{PageView, Populate, PopulateError, Residency};
 pub use references::Mappings;
 pub use space::{Space, SpaceViolation};
+pub use thp::{Defrag, Global, Orders, SizeSetting, Thp, ThpEvent, ThpMode};
 pub use tree::{Published, Tree};
 pub use usercopy::{CopyError, StringError};
 pub use vma::{Backing, FileLabel, Lineage, Mapping, Source, Vma, VmaGuard};

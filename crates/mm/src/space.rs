@@ -7,6 +7,7 @@ use foliant_arch::Level;
 use foliant_paging::{Gather, PageTables};
 use foliant_platform::Mmu;
 use foliant_platform::sync::Mutex;
+use foliant_platform::sync::atomic::{AtomicU8, Ordering};
 use foliant_units::{Errno, PAGE_SIZE, Vpn, VpnRange};
 
 use crate::anon::AnonFamily;
@@ -21,6 +22,7 @@ use crate::map::AddressMap;
 use crate::object::{Object, Pages};
 use crate::pages::{self, Removal, Residency, Work};
 use crate::rmap::Kin;
+use crate::thp::{Advice, Orders, ThpMode};
 use crate::vma::{Backing, Vma};
 
 impl<P: Mmu> Backing for P {
@@ -45,6 +47,7 @@ pub struct Space<P: Mmu> {
     counters: Counters,
     history: Mutex<History>,
     kin: Arc<Kin<P>>,
+    thp_mode: AtomicU8,
 }
 
 impl<P: Mmu> Space<P> {
@@ -72,6 +75,7 @@ impl<P: Mmu> Space<P> {
             counters: Counters::default(),
             history: Mutex::new(History::default()),
             kin: kin.clone(),
+            thp_mode: AtomicU8::new(ThpMode::default() as u8),
         });
         kin.join(&space);
         Ok(space)
@@ -134,6 +138,27 @@ impl<P: Mmu> Space<P> {
     /// `do_user_addr_fault()`.
     pub fn fault(&self, fault: Fault) -> Result<Resolved, FaultError> {
         resolve_blocking(self, fault)
+    }
+
+    /// What the process says of large folios.
+    pub fn thp_mode(&self) -> ThpMode {
+        ThpMode::from_raw(self.thp_mode.load(Ordering::Relaxed))
+    }
+
+    /// Changes what the process says of large folios; pages that are there stay.
+    /// Forks inherit it; whoever replaces a space by a new one carries it over.
+    pub fn set_thp_mode(&self, mode: ThpMode) {
+        self.thp_mode.store(mode as u8, Ordering::Relaxed);
+    }
+
+    /// The sizes of folios that a fault on `vma` may use and has room for
+    /// (`THPeligible` of `smaps` asks whether there is one).
+    pub fn thp_orders(&self, vma: &Vma<P>) -> Orders {
+        if !vma.is_anonymous() {
+            return Orders::NONE;
+        }
+        let allowed = self.env.thp().allowed(self.thp_mode(), Advice::of(vma.flags));
+        allowed.with_room(vma.range)
     }
 
     /// Waits for what stopped a fault.

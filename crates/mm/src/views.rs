@@ -90,7 +90,7 @@ impl<P: Mmu> Space<P> {
             kernel_page_size: PAGE_KIB,
             mmu_page_size: PAGE_KIB,
             usage: usage(&self.residency(vma), SmapsUsage::of_zeroes()),
-            thp_eligible: 0,
+            thp_eligible: u64::from(!self.thp_orders(vma).is_empty()),
             protection_key: None,
             flags: VmFlagNames::from_bits_truncate(vma.flags.bits()),
         }

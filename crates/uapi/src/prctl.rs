@@ -110,3 +110,6 @@ options! {
     /// Shadow-stack status.
     ARCH_SHSTK_STATUS = 0x5005;
 }
+
+/// Flag of [`PR_SET_THP_DISABLE`]: memory with `MADV_HUGEPAGE` keeps them.
+pub const PR_THP_DISABLE_EXCEPT_ADVISED: u64 = 1 << 1;

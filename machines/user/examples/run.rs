@@ -23,6 +23,7 @@ fn run(command: &Command) -> Result<Outcome, Box<dyn std::error::Error>> {
         cpus: 2,
         randomize: false,
         seed: 1,
+        folios: foliant_user::FolioSizes::default(),
         fail_at: None,
         observer: None,
     })?;

@@ -15,4 +15,6 @@ mod machine;
 mod run;
 
 pub use machine::{Context, Counters, Cpu, MachineEvent, User, UserThread};
-pub use run::{Account, Command, MemoryPlan, Options, Outcome, PlanError, RunError, Session, look_at_stack};
+pub use run::{
+    Account, Command, FolioSizes, MemoryPlan, Options, Outcome, PlanError, RunError, Session, look_at_stack,
+};

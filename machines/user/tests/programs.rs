@@ -23,6 +23,7 @@ fn watched(observer: Option<Arc<dyn Observer<User>>>) -> Session {
         cpus: 2,
         randomize: true,
         seed: 7,
+        folios: foliant_user::FolioSizes::default(),
         fail_at: None,
         observer,
     };

@@ -92,7 +92,7 @@ impl Floor {
     pub(super) fn of(&self, row: &str) -> Option<u64> {
         match row {
             "getpid" => Some(self.notified),
-            "64K run, fault-around" => Some(self.fault),
+            "64K run, fault-around" | "64K run, anon" => Some(self.fault),
             _ if row.contains(" fault") => Some(self.fault),
             "mmap+munmap 4K" => Some(self.notified + self.signalled),
             "mmap+touch+munmap 4K" => Some(self.notified + self.signalled + self.fault),

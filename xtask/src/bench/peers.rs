@@ -81,6 +81,9 @@ impl Stage {
                 words.extend([
                     self.foliant.to_string_lossy().into_owned(),
                     "run".into(),
+                    // Only for what asks by `madvise`: the row "64K run, anon".
+                    "--thp-anon".into(),
+                    "64K:madvise".into(),
                     "--".into(),
                     mmops,
                 ]);

@@ -58,7 +58,24 @@ pub(super) fn run(rounds: usize, cpu: Option<u32>, gate: bool) -> Result<ExitCod
     if let Some(floor) = floor {
         println!("{floor}");
     }
+    println!("{}", host_folios());
     conclude(&medians, floor, gate)
+}
+
+/// What the row "64K run, anon" compares, which depends on the host.
+fn host_folios() -> String {
+    let path = "/sys/kernel/mm/transparent_hugepage/hugepages-64kB/enabled";
+    let shown = std::fs::read_to_string(path).unwrap_or_default();
+    let setting = shown.split(['[', ']']).nth(1).unwrap_or("not there");
+    let faults = match setting {
+        "always" | "madvise" => "one fault",
+        "inherit" => "one fault or sixteen, as its setting for all sizes says",
+        _ => "sixteen faults",
+    };
+    format!(
+        "64K run, anon: Foliant runs with --thp-anon 64K:madvise and takes one fault; \
+         this host has hugepages-64kB/enabled {setting}, so native takes {faults}"
+    )
 }
 
 /// One line per operation: ticks of each peer and the multiple of native.

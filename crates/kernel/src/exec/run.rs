@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use foliant_mm::{Growth, Layout, Limits, Randomness, Source, VmFlags};
+use foliant_mm::{CopyError, Growth, Layout, Limits, Randomness, Source, ThpMode, VmFlags};
 use foliant_uapi::auxv::*;
 use foliant_uapi::resource::Resource;
 use foliant_units::{Errno, PAGE_SIZE, VirtAddr, VirtRange};
@@ -165,6 +165,9 @@ fn build<M: UserMachine>(
     let moved = layout.program_shift();
     let shift = layout.random() % 8192;
     let space = Space::new(kernel.memory(), layout, mm_limits(task)).map_err(Failure::Errno)?;
+    if let Some(old) = task.space() {
+        space.set_thp_mode(old.thp_mode());
+    }
 
     let placement = placement(&elf, interpreter.is_some(), moved);
     let loaded = load::load(&space, &program, &elf, placement).map_err(Failure::Kill)?;
@@ -385,9 +388,22 @@ fn map_stack<M: UserMachine>(
     let flags = rights | may | VmFlags::GROWSDOWN | VmFlags::ACCOUNT;
     space.install(range, flags, range.start.raw(), Source::Anonymous)?;
     space.set_layout(|layout| layout.stack_start = stack.start);
-    space
-        .copy_out(stack.start, &stack.bytes)
-        .map_err(|error| error.errno())
+    fill_stack(space, stack).map_err(|error| error.errno())
+}
+
+/// Copies the first stack. The strings go page by page, whatever the machine's
+/// settings: Linux writes them before the stack has its place.
+///
+/// # Linux source concept
+/// `copy_strings()` with `vma_is_temporary_stack()`, then `create_elf_tables()`.
+fn fill_stack<M: UserMachine>(space: &Space<M>, stack: &stack::StackImage) -> Result<(), CopyError> {
+    let (pointers, strings) = stack.bytes.split_at((stack.args.start - stack.start) as usize);
+    let mode = space.thp_mode();
+    space.set_thp_mode(ThpMode::Off);
+    let copied = space.copy_out(stack.args.start, strings);
+    space.set_thp_mode(mode);
+    copied?;
+    space.copy_out(stack.start, pointers)
 }
 
 /// Whoever walks paths for `task`.

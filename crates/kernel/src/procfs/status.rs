@@ -4,8 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use foliant_mm::CounterSnapshot;
-use foliant_platform::sync::atomic::Ordering;
+use foliant_mm::{CounterSnapshot, ThpMode};
 use foliant_uapi::resource::Resource;
 use foliant_uapi::signal::{SigAction, SigSet, Signal};
 use foliant_uapi::text::{
@@ -230,7 +229,8 @@ fn memory<M: UserMachine>(out: &mut Status, task: &Arc<Task<M>>) {
     out.vm_swap = Some(Kib(0));
     out.hugetlb_pages = Some(Kib(0));
     out.core_dumping = Some(0);
-    out.thp_enabled = Some(u32::from(!task.process().thp_disabled.load(Ordering::Relaxed)));
+    let enabled = task.space().is_some_and(|space| space.thp_mode() != ThpMode::Off);
+    out.thp_enabled = Some(u32::from(enabled));
     out.untag_mask = Some(AddressMask(u64::MAX));
 }
 

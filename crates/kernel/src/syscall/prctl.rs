@@ -1,5 +1,6 @@
 //! Odds and ends of a process.
 
+use foliant_mm::ThpMode;
 use foliant_platform::sync::atomic::Ordering;
 use foliant_uapi::Sysno;
 use foliant_uapi::prctl::*;
@@ -76,15 +77,16 @@ fn habits<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
     let [_, one, two, three, four, _] = ctx.args;
     let rest_is_zero = two == 0 && three == 0 && four == 0;
     let task = ctx.task;
-    let process = task.process();
     match ctx.uint(0) {
-        PR_SET_THP_DISABLE if rest_is_zero => {
-            process.thp_disabled.store(one != 0, Ordering::Relaxed);
+        PR_SET_THP_DISABLE if three == 0 && four == 0 => {
+            ctx.space()?.set_thp_mode(thp_mode(one, two)?);
             Ok(0)
         }
-        PR_GET_THP_DISABLE if one == 0 && rest_is_zero => {
-            Ok(u64::from(process.thp_disabled.load(Ordering::Relaxed)))
-        }
+        PR_GET_THP_DISABLE if one == 0 && rest_is_zero => Ok(match ctx.space()?.thp_mode() {
+            ThpMode::Usual => 0,
+            ThpMode::Off => 1,
+            ThpMode::Advised => 1 | PR_THP_DISABLE_EXCEPT_ADVISED,
+        }),
         PR_GET_TID_ADDRESS => {
             let at = task.words.lock().clear_child_tid.map_or(0, VirtAddr::raw);
             ctx.write(one, &at).map(|()| 0).map_err(Fail::Errno)
@@ -98,6 +100,19 @@ fn habits<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
         // Neither is there to be turned on.
         PR_SET_MDWE | PR_GET_MDWE | PR_GET_MEMORY_MERGE if one == 0 && rest_is_zero => Ok(0),
         _ => rights(ctx),
+    }
+}
+
+/// What `PR_SET_THP_DISABLE` asks for.
+///
+/// # Linux source concept
+/// `prctl_set_thp_disable()`.
+fn thp_mode(disable: u64, flags: u64) -> Result<ThpMode, Errno> {
+    match (disable != 0, flags) {
+        (false, 0) => Ok(ThpMode::Usual),
+        (true, 0) => Ok(ThpMode::Off),
+        (true, PR_THP_DISABLE_EXCEPT_ADVISED) => Ok(ThpMode::Advised),
+        _ => Err(Errno::INVAL),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod debug;
 mod mm;
+mod thp;
 mod tree;
 
 pub use tree::root;

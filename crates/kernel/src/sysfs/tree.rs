@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use foliant_units::Errno;
 
 use super::{debug, mm};
-use crate::fs::pseudo::{Listing, Place, PseudoDirectory, PseudoText};
+use crate::fs::pseudo::{Listing, Place, PseudoDirectory, PseudoText, TextSource};
 use crate::fs::{Caller, Entry, FileType, NodeRef, magic};
 use crate::kernel::Kernel;
 use crate::machine::UserMachine;
@@ -18,6 +18,24 @@ struct Directory<M: UserMachine> {
     host: Option<NodeRef<M>>,
     above: NodeRef<M>,
     path: Vec<u8>,
+}
+
+/// A file of the machine's own.
+struct Setting<M: UserMachine> {
+    kernel: Weak<Kernel<M>>,
+    knob: mm::Knob,
+}
+
+impl<M: UserMachine> TextSource for Setting<M> {
+    fn read(&self) -> Result<Vec<u8>, Errno> {
+        let kernel = self.kernel.upgrade().ok_or(Errno::IO)?;
+        Ok(self.knob.text(kernel.memory().thp()).into_bytes())
+    }
+
+    fn write(&self, text: &[u8], _: Caller) -> Result<(), Errno> {
+        let kernel = self.kernel.upgrade().ok_or(Errno::IO)?;
+        self.knob.write(kernel.memory().thp(), text)
+    }
 }
 
 /// The directory, over the host's one and below `above`.
@@ -57,10 +75,12 @@ impl<M: UserMachine> Directory<M> {
 impl<M: UserMachine> Listing<M> for Directory<M> {
     fn find(&self, place: &Place, name: &[u8], caller: Caller) -> Result<NodeRef<M>, Errno> {
         let path = self.path_of(name);
-        if let Some(text) = mm::text(&path) {
-            return Ok(PseudoText::new(place.below(name, 0o644), move || {
-                Ok(text.as_bytes().to_vec())
-            }));
+        if let Some(knob) = mm::find(&path) {
+            let kernel = self.kernel.clone();
+            return Ok(PseudoText::new(
+                place.below(name, knob.mode()),
+                Setting { kernel, knob },
+            ));
         }
         if let Some(file) = debug::File::of(&path) {
             let kernel = self.kernel.clone();
@@ -92,13 +112,13 @@ impl<M: UserMachine> Listing<M> for Directory<M> {
         let mut entries: Vec<Entry> = mm::names(&self.path)
             .into_iter()
             .map(|(name, directory)| Entry {
-                ino: place.below(name, 0).number(),
+                ino: place.below(&name, 0).number(),
                 kind: if directory {
                     FileType::Directory
                 } else {
                     FileType::Regular
                 },
-                name: name.to_vec(),
+                name,
             })
             .collect();
         for name in HOST_NAMES {

@@ -3,6 +3,7 @@
 use foliant_phys::{AllocRequest, Frame, FrameFlags, Owner};
 use foliant_platform::Mmu;
 
+use super::large;
 use super::outcome::{FaultError, Outcome};
 use super::page::{Page, Published};
 use crate::anon;
@@ -18,9 +19,15 @@ pub(super) fn zero_page<P: Mmu>(page: &Page<'_, P>) -> Result<Outcome, FaultErro
     Ok(page.publish_zero()?.or_spurious(Outcome::ZeroPage))
 }
 
-/// Maps a fresh frame of zeroes.
+/// Maps a fresh frame of zeroes, or a block of them.
+///
+/// # Linux source concept
+/// `do_anonymous_page()`.
 pub(super) fn fill_zero<P: Mmu>(page: &Page<'_, P>) -> Result<Outcome, FaultError> {
     prepare(page);
+    if let Some(block) = large::alloc(page) {
+        return Ok(page.publish_block(block)?.or_spurious(Outcome::Anonymous));
+    }
     let request = AllocRequest::movable(Owner::Anonymous).zeroed();
     let frame = page.space.env().phys().alloc(request)?;
     Ok(page.publish_private(frame, None)?.or_spurious(Outcome::Anonymous))

@@ -8,6 +8,7 @@ mod anonymous;
 mod classify;
 #[cfg(all(test, loom))]
 mod copy_models;
+mod large;
 #[cfg(all(test, loom))]
 mod models;
 mod object;

@@ -8,12 +8,14 @@ use foliant_platform::sync::atomic::Ordering;
 use foliant_units::{Pfn, Vpn, VpnRange};
 
 use super::classify::SlotState;
+use super::large::Block;
 use super::outcome::Outcome;
 use crate::counters::Resident;
 use crate::object::Layout;
 use crate::pages::slot;
 use crate::rmap::private_word;
 use crate::space::Space;
+use crate::thp::ThpEvent;
 use crate::vma::Vma;
 use crate::{Object, VmFlags};
 
@@ -52,6 +54,24 @@ impl<'f, P: Mmu> Page<'f, P> {
     /// What the entry said.
     pub(crate) fn state(&self) -> SlotState {
         slot::state(self.space.env(), self.seen)
+    }
+
+    /// Whether there was no entry.
+    pub(crate) fn was_empty(&self) -> bool {
+        self.seen.is_empty()
+    }
+
+    /// Whether no page of `block`, which is around the page and in its leaf
+    /// table, has an entry.
+    ///
+    /// # Linux source concept
+    /// `pte_range_none()`.
+    pub(crate) fn is_empty_around(&self, block: VpnRange) -> bool {
+        // Skipping allocates nothing; without a table there is no entry.
+        match self.space.tables().lock_leaf(self.vpn, Missing::Skip) {
+            Ok(Some(leaf)) => is_empty(&leaf, block),
+            Ok(None) | Err(_) => true,
+        }
     }
 
     /// The page's number in the object.
@@ -136,10 +156,27 @@ impl<'f, P: Mmu> Page<'f, P> {
         if !self.is_still(layout) {
             return Ok(Published::Raced);
         }
-        self.adopt(&frame);
-        self.phys_record(frame.pfn()).set(FrameFlags::ANON_EXCLUSIVE);
+        self.adopt(self.vpn, frame.pfn(), FrameFlags::ANON_EXCLUSIVE);
         leaf.set(self.vpn, self.private_entry(frame.into_pfn()));
         self.space.counters().resident(Resident::Anon, 1);
+        Ok(Published::Done)
+    }
+
+    /// Maps the private frames of a block that nobody else has seen yet, if
+    /// none of its pages got an entry meanwhile.
+    pub(crate) fn publish_block(&self, block: Block<'_, P>) -> Result<Published, AllocError> {
+        let mut leaf = match self.space.tables().lock_leaf(self.vpn, Missing::Allocate)? {
+            Some(leaf) if is_empty(&leaf, block.pages) => leaf,
+            Some(_) | None => return Ok(Published::Raced),
+        };
+        for (page, frame) in block.pages.iter().zip(block.frames.into_frames().iter()) {
+            self.adopt(page, frame, FrameFlags::ANON_EXCLUSIVE);
+            leaf.set(page, self.private_entry(frame));
+        }
+        self.space
+            .counters()
+            .resident(Resident::Anon, block.pages.len() as i64);
+        self.space.env().thp().count(block.order, ThpEvent::Filled);
         Ok(Published::Done)
     }
 
@@ -156,7 +193,7 @@ impl<'f, P: Mmu> Page<'f, P> {
         if !self.is_still(layout) {
             return Ok(Published::Raced);
         }
-        self.adopt(&frame);
+        self.adopt(self.vpn, frame.pfn(), FrameFlags::empty());
         let copy = self
             .private_entry(frame.pfn())
             .without(PteFlags::WRITE | PteFlags::DIRTY);
@@ -236,16 +273,16 @@ impl<'f, P: Mmu> Page<'f, P> {
         }
     }
 
-    /// Makes a new frame one of the space's kin, mapped once.
-    fn adopt(&self, frame: &Frame<'_, P>) {
-        let record = self.phys_record(frame.pfn());
+    /// Makes a new frame one of the space's kin, mapped once, by `page`.
+    fn adopt(&self, page: Vpn, frame: Pfn, flags: FrameFlags) {
+        let record = self.phys_record(frame);
         record
             .mapping
             .store(private_word(self.space.kin()), Ordering::Relaxed);
-        record.index.store(self.index(), Ordering::Relaxed);
-        record.set(FrameFlags::UPTODATE | FrameFlags::SWAPBACKED);
+        record.index.store(self.vma.pgoff_at(page), Ordering::Relaxed);
+        record.set(FrameFlags::UPTODATE | FrameFlags::SWAPBACKED | flags);
         record.maps.add();
-        self.note_lock(frame.pfn());
+        self.note_lock(frame);
     }
 
     fn note_lock(&self, frame: Pfn) {
@@ -303,6 +340,11 @@ impl<'a, P: Mmu> Around<'a, P> {
         self.count = 0;
         self.frames.iter_mut().filter_map(Option::take)
     }
+}
+
+/// Whether no page of `block` has an entry.
+fn is_empty<P: Mmu>(leaf: &Leaf<'_, P>, block: VpnRange) -> bool {
+    leaf.live() == 0 || block.iter().all(|page| leaf.get(page).is_empty())
 }
 
 /// The entry with stores allowed and one noted.

@@ -10,7 +10,7 @@ use crate::{Env, Object, Space};
 
 /// Runs `work` with its first, second, ... allocation failing, until it runs
 /// through without a failure. `work` says whether it succeeded.
-fn fail_each(
+pub(super) fn fail_each(
     prepare: impl Fn(&World) -> Arc<Space<P>>,
     work: impl Fn(&Arc<Env<P>>, &Arc<Space<P>>) -> bool,
 ) -> u64 {

@@ -1,5 +1,6 @@
 //! Spaces with pages, on the test platform.
 
+mod blocks;
 mod copies;
 mod failures;
 mod faults;

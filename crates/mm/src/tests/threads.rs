@@ -6,9 +6,10 @@ use std::thread;
 
 use foliant_platform::CpuId;
 use foliant_uapi::{Advice, MapFlags, Prot};
+use foliant_units::Order;
 
 use super::world::{P, PAGE, RW, TestFile, World, addr, map, open, rss};
-use crate::{Mapping, Object, Space};
+use crate::{Mapping, Object, SizeSetting, Space};
 
 const THREADS: u64 = 4;
 /// Pages of one thread.
@@ -123,7 +124,22 @@ fn cut(mapping: &Mapping<P>, stop: &AtomicBool) {
 
 #[test]
 fn threads_fault_map_fork_and_truncate_at_once() {
+    race(&[]);
+}
+
+#[test]
+fn threads_do_the_same_where_faults_fill_blocks() {
+    // A block of sixteen reaches into two owners' pages.
+    race(&[2, 4]);
+}
+
+/// Runs the threads on a machine that fills blocks of these orders.
+fn race(orders: &[u8]) {
     let world = World::with_cpus(4096, THREADS as u32 + 1);
+    for &order in orders {
+        let order = Order::new(order).expect("an order");
+        world.env.thp().set_size(order, SizeSetting::Always);
+    }
     let space = world.space();
     let object = Object::file(&world.env, TestFile::of_pages(FILE_PAGES as u8));
     let mapping = open(&object);

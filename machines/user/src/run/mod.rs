@@ -13,6 +13,6 @@ mod surroundings;
 pub use account::Account;
 pub use error::RunError;
 pub use memory::{MemoryPlan, PlanError};
-pub use options::{Command, Options};
+pub use options::{Command, FolioSizes, Options};
 pub use session::{Outcome, Session};
 pub use surroundings::look_at_stack;

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use foliant_kernel::Observer;
+use foliant_mm::{Global, SizeSetting};
+use foliant_units::Order;
 
 use super::memory::MemoryPlan;
 use crate::machine::User;
@@ -20,11 +22,23 @@ pub struct Options {
     pub randomize: bool,
     /// Where their randomness starts.
     pub seed: u64,
+    /// Sizes of folios that private memory gets when the machine starts.
+    pub folios: FolioSizes,
     /// The number of the frame allocation that shall fail, counted from the
     /// start of the program.
     pub fail_at: Option<u64>,
     /// Who watches.
     pub observer: Option<Arc<dyn Observer<User>>>,
+}
+
+/// Which sizes of folios private memory gets; none, unless said otherwise. The
+/// machine's administrator can change it later below `/sys`.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct FolioSizes {
+    /// What sizes do that inherit, if not `never`.
+    pub global: Option<Global>,
+    /// The settings of single sizes; a later one replaces an earlier one.
+    pub sizes: Vec<(Order, SizeSetting)>,
 }
 
 /// A program to be run.

@@ -93,6 +93,12 @@ impl Session {
         };
         let phys = Arc::new(Phys::boot(machine.clone(), options.memory.map(), boot)?);
         let memory = Env::new(phys).map_err(|_| RunError::NoFrames)?;
+        if let Some(global) = options.folios.global {
+            memory.thp().set_global(global);
+        }
+        for &(order, setting) in &options.folios.sizes {
+            memory.thp().set_size(order, setting);
+        }
         let settings = Settings {
             identity: identity::identity(),
             randomize: options.randomize,

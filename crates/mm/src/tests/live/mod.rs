@@ -9,14 +9,18 @@
 
 mod linux;
 mod ours;
+mod sizes;
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 use foliant_uapi::{Advice, Prot};
 
 use self::linux::Live;
 use self::ours::Ours;
+use self::sizes::Sizes;
 use super::world::{PAGE, RW, World};
+use crate::{Orders, ThpEvent};
 
 pub(super) const AREA: u64 = 64;
 pub(super) const FILE_PAGES: u8 = 40;
@@ -46,15 +50,19 @@ pub(super) enum Step {
     ChildWrite(u64),
 }
 
-struct Dice(u64);
+struct Dice {
+    state: u64,
+    /// Whether advice on huge pages is among the steps.
+    blocks: bool,
+}
 
 impl Dice {
     fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self
-            .0
+        self.state = self
+            .state
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % sides
+        (self.state >> 33) % sides
     }
 
     fn range(&mut self) -> (u64, u64) {
@@ -77,7 +85,10 @@ impl Dice {
     fn step(&mut self) -> Step {
         let (at, pages) = self.range();
         let what = [What::Anonymous, What::Shmem, What::Disk][self.roll(3) as usize];
-        match self.roll(24) {
+        let kinds = if self.blocks { 28 } else { 24 };
+        match self.roll(kinds) {
+            24 => Step::Advise(at, pages, Advice::NoHugePage),
+            25..=27 => Step::Advise(0, AREA, Advice::HugePage),
             0 | 1 => Step::Map(at, pages, what, self.roll(2) == 0, RW),
             2 | 3 => Step::Protect(at, pages, self.prot()),
             4 => Step::Advise(at, pages, Advice::DontNeed),
@@ -133,12 +144,20 @@ pub(super) const FILE: u64 = 1 << 61;
 pub(super) const GUARD: u64 = 1 << 58;
 pub(super) const EXCLUSIVE: u64 = 1 << 56;
 
-fn run(seed: u64, steps: usize) {
-    let world = World::new(1024);
+/// A fork shares the pages of the whole process, so one test at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// Runs one sequence; how many faults filled more than a page.
+fn run(seed: u64, steps: usize, blocks: bool) -> u64 {
+    let world = World::new(4096);
     let live = Live::new();
     let ours = Ours::new(&world);
-    let mut dice = Dice(seed);
+    let mut dice = Dice { state: seed, blocks };
     let mut done = vec![Step::Map(0, AREA, What::Anonymous, false, RW)];
+    if blocks {
+        sizes::enable(world.env.thp());
+        done.push(Step::Advise(0, AREA, Advice::HugePage));
+    }
     // What a disk file gains is read from the disk, which takes major faults there.
     let mut disk = u64::from(FILE_PAGES) * PAGE;
     done.extend((0..steps).map(|_| match dice.step() {
@@ -162,12 +181,38 @@ fn run(seed: u64, steps: usize) {
         );
     }
     drop(ours);
+    let thp = world.env.thp();
+    let filled = |order| thp.events(order, ThpEvent::Filled);
+    let filled = Orders::ANONYMOUS.descending().map(filled).sum();
     world.check();
+    filled
 }
 
 #[test]
 fn random_steps_look_the_same_on_linux() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     for seed in 1..=std::env::var("FOLIANT_SEEDS").map_or(12, |seeds| seeds.parse().unwrap_or(12)) {
-        run(seed, 40);
+        run(seed, 40, false);
     }
+}
+
+#[test]
+fn faults_that_fill_blocks_look_the_same_on_linux() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(sizes) = Sizes::enable_live() else {
+        return;
+    };
+    let mut filled = 0;
+    for seed in 1..=std::env::var("FOLIANT_SEEDS").map_or(24, |seeds| seeds.parse().unwrap_or(24)) {
+        let before = sizes.fallbacks();
+        let result = std::panic::catch_unwind(|| run(seed, 60, true));
+        match result {
+            _ if sizes.fallbacks() != before => {
+                std::eprintln!("seed {seed} says nothing: the kernel had no memory in one piece");
+            }
+            Ok(blocks) => filled += blocks,
+            Err(failure) => std::panic::resume_unwind(failure),
+        }
+    }
+    assert!(filled > 0, "no fault filled a block");
 }
