@@ -158,3 +158,42 @@ fn what_cannot_boot_says_why() {
         assert!(why.contains(word), "{words:?}: {why}");
     }
 }
+
+#[test]
+fn nothing_of_the_kernel_is_writable_and_executable() {
+    for words in [
+        &[][..],
+        &["--levels", "5"],
+        &["--arch", "i386", "--pae", "--ram", "1G"],
+    ] {
+        let (status, log, why) = boot(words);
+        assert_eq!(status, Some(0), "{log}{why}");
+        let passed = "\nx86/mm: Checked W+X mappings: passed, no W+X pages found.\n";
+        assert!(log.contains(passed), "{words:?}: {log}");
+    }
+    // Without PAE there is no bit against execution, and Linux does not look.
+    let (_, log, _) = boot(&["--arch", "i386", "--ram", "1G"]);
+    assert!(!log.contains("W+X"), "{log}");
+}
+
+#[test]
+fn the_kernels_tables_are_explained_and_dumped() {
+    let path = std::env::temp_dir().join(format!("foliant-boot-{}.ptdump", std::process::id()));
+    let name = path.display().to_string();
+    let (status, log, why) = boot(&["--pt", &name, "--walk", "ffffffff81000000"]);
+    assert_eq!(status, Some(0), "{log}{why}");
+    assert!(
+        log.contains("write: page fault, error code 0x3 (protection, write)"),
+        "{log}"
+    );
+    let dump = std::fs::read_to_string(&path).expect("a dump");
+    let _gone = std::fs::remove_file(path);
+    for lines in [
+        "0xffff888001000000-0xffff888002600000          22M     ro         PSE     GLB NX pmd\n",
+        "---[ vmalloc() Area ]---\n0xffffc90000000000-",
+        "0xffffffff81000000-0xffffffff82000000          16M     ro         PSE     GLB x  pmd\n\
+         0xffffffff82000000-0xffffffff82600000           6M     ro         PSE     GLB NX pmd\n",
+    ] {
+        assert!(dump.contains(lines), "{dump}");
+    }
+}

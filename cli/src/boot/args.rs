@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use foliant_arch::layout::{I386, I386Config, ImageRange};
+use foliant_arch::layout::{I386, I386Config, ImageRange, Paging, X86_64Bases};
 use foliant_phys::boot::{CrashKernel, Dialect, KernelImage, Reservations};
 use foliant_units::{Pfn, PhysAddr, PhysRange, VirtAddr, VirtRange};
 
@@ -60,6 +60,13 @@ pub(crate) struct Args {
     /// Print /proc/iomem of the machine.
     #[arg(long)]
     pub(super) iomem: bool,
+    /// Explain how the kernel's tables translate these addresses, hexadecimal.
+    #[arg(long, value_name = "ADDRESS,...", value_delimiter = ',', value_parser = crate::target::hex)]
+    pub(super) walk: Vec<u64>,
+    /// Write all mappings of the kernel to a file, as `foliant pt` does, in the
+    /// format that its name ends with: .ptdump, .json, .csv, .parquet; else columns.
+    #[arg(long, value_name = "FILE")]
+    pub(super) pt: Option<PathBuf>,
     /// Look at every frame when the machine is up.
     #[arg(long)]
     pub(super) audit: bool,
@@ -101,6 +108,16 @@ impl Args {
             btmap_slots: if self.like == Like::Linux44 { 4 } else { 8 },
             ..I386Config::new(self.pae)
         }
+    }
+
+    /// Where an x86-64 kernel without KASLR has things.
+    pub(super) fn bases(&self) -> X86_64Bases {
+        let paging = if self.levels == 5 {
+            Paging::Five
+        } else {
+            Paging::Four
+        };
+        X86_64Bases::fixed(paging, self.like.version())
     }
 
     pub(super) fn reservations(&self) -> Result<Reservations> {

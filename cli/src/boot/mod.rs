@@ -1,6 +1,7 @@
 //! `foliant boot`: boots a soft machine and prints what its kernel would.
 
 mod args;
+mod look;
 mod map_file;
 mod memory;
 mod steps;

@@ -3,19 +3,20 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, bail};
-use foliant_arch::layout::{I386, Paging, X86_64Bases};
+use foliant_arch::layout::{I386, TEXT_START};
 use foliant_arch::x86_64::LongMode;
 use foliant_arch::x86_legacy::X86Legacy;
 use foliant_arch::x86_pae::X86Pae;
-use foliant_arch::{KernelFormat, Level};
+use foliant_arch::{KernelFormat, KernelProt, Level};
 use foliant_kvirt::direct::{DirectConfig, DirectMap, init_mem_mapping};
 use foliant_kvirt::early::EarlyTables;
-use foliant_phys::boot::{EarlyBoot, Limits, Log, MachineKind, RegionKind, resources};
+use foliant_phys::boot::{EarlyBoot, KernelImage, Limits, Log, MachineKind, RegionKind, resources};
 use foliant_phys::{BootOptions, ZoneLayout};
 use foliant_soft::{SoftConfig, SoftMachine};
 use foliant_units::{Pfn, PhysAddr};
 
 use super::args::Args;
+use super::look;
 use super::map_file::{ENTRIES, Map};
 use super::memory;
 use crate::layout::Arch;
@@ -47,8 +48,9 @@ pub(super) fn boot_from(args: &Args, map: &Map, out: &mut String) -> Result<()> 
     early.reserve(&what)?;
     early.add_ram()?;
 
-    // The direct map, in the format of the architecture.
-    let direct = map_memory(args, &machine, &mut early, log)?;
+    // The direct map, in the format of the architecture, and its rights.
+    let image = what.kernel.context("a kernel boots")?;
+    let direct = map_memory(args, &machine, &mut early, &image, log)?;
     early.announce_initrd(&what, log);
     let crash = args
         .crashkernel
@@ -66,7 +68,6 @@ pub(super) fn boot_from(args: &Args, map: &Map, out: &mut String) -> Result<()> 
     let present = early.present_frames();
     let nodes = nodes(&early);
     let limits = early.limits();
-    let image = what.kernel.context("a kernel boots")?;
     let iomem = args
         .iomem
         .then(|| resources(early.map(), what.kernel, crash).to_string());
@@ -82,6 +83,13 @@ pub(super) fn boot_from(args: &Args, map: &Map, out: &mut String) -> Result<()> 
         log.text(layout.log(args.sections(&layout, &image)));
     }
     memory::direct_map(log, &direct, sizes(args));
+    protected(log, &image);
+    // Without PAE nothing can be kept from being executed, and Linux is silent.
+    if args.arch != Arch::I386 || args.pae {
+        let tables = look::tables(args, &machine, &direct, limits.max_pfn);
+        log.line(format_args!("{}", tables.check_wx()?));
+    }
+    look::look(args, &machine, &direct, limits.max_pfn, log)?;
     if let Some(iomem) = iomem {
         log.text(iomem);
     }
@@ -145,15 +153,21 @@ fn machine(map: &Map) -> Result<SoftMachine> {
         .map_err(|why| anyhow::anyhow!("the host has no addresses for RAM up to {end:#x}: {why}"))
 }
 
-fn map_memory(args: &Args, machine: &SoftMachine, early: &mut Early, log: &mut Log<'_>) -> Result<DirectMap> {
+fn map_memory(
+    args: &Args,
+    machine: &SoftMachine,
+    early: &mut Early,
+    image: &KernelImage,
+    log: &mut Log<'_>,
+) -> Result<DirectMap> {
     match args.arch {
-        Arch::I386 if args.pae => map_with::<X86Pae>(args, machine, early, log),
-        Arch::I386 => map_with::<X86Legacy>(args, machine, early, log),
+        Arch::I386 if args.pae => map_with::<X86Pae>(args, machine, early, image, log),
+        Arch::I386 => map_with::<X86Legacy>(args, machine, early, image, log),
         Arch::X86_64 | Arch::Arm64 => {
             log.line(format_args!("Using GB pages for direct mapping"));
             match args.levels {
-                5 => map_with::<LongMode<true>>(args, machine, early, log),
-                _ => map_with::<LongMode<false>>(args, machine, early, log),
+                5 => map_with::<LongMode<true>>(args, machine, early, image, log),
+                _ => map_with::<LongMode<false>>(args, machine, early, image, log),
             }
         }
     }
@@ -163,6 +177,7 @@ fn map_with<F: KernelFormat>(
     args: &Args,
     machine: &SoftMachine,
     early: &mut Early,
+    image: &KernelImage,
     log: &mut Log<'_>,
 ) -> Result<DirectMap> {
     let limits = early.limits();
@@ -173,27 +188,47 @@ fn map_with<F: KernelFormat>(
             largest: Level::PGD,
             first_small: true,
         },
-        Arch::X86_64 | Arch::Arm64 => {
-            let paging = if args.levels == 5 {
-                Paging::Five
-            } else {
-                Paging::Four
-            };
-            DirectConfig {
-                base: X86_64Bases::fixed(paging, args.like.version()).direct.start,
-                end: limits.max_pfn,
-                largest: Level::PUD,
-                first_small: false,
-            }
-        }
+        Arch::X86_64 | Arch::Arm64 => DirectConfig {
+            base: args.bases().direct.start,
+            end: limits.max_pfn,
+            largest: Level::PUD,
+            first_small: false,
+        },
     };
     let mut tables = EarlyTables::new(machine, &mut early.memblock, TABLE_BUFFER)?;
-    Ok(init_mem_mapping::<F, _>(
-        &mut tables,
-        &mut early.memblock,
-        config,
-        log,
-    )?)
+    let memblock = &mut early.memblock;
+    let mut map = init_mem_mapping::<F, _>(&mut tables, memblock, config, log)?;
+    match args.arch {
+        // The kernel runs where the direct map shows it.
+        Arch::I386 => {
+            map.protect::<F, _>(&mut tables, memblock, image.text, KernelProt::CODE)?;
+            map.protect::<F, _>(&mut tables, memblock, image.rodata, KernelProt::READ_ONLY)?;
+        }
+        // It runs in a mapping of its own, and its text is nothing to execute elsewhere.
+        Arch::X86_64 | Arch::Arm64 => {
+            let fixed = [image.text, image.rodata];
+            for part in fixed {
+                map.protect::<F, _>(&mut tables, memblock, part, KernelProt::READ_ONLY)?;
+            }
+            let parts = [
+                (image.text, KernelProt::CODE),
+                (image.rodata, KernelProt::READ_ONLY),
+                (image.data, KernelProt::DATA),
+                (image.bss, KernelProt::DATA),
+            ];
+            for (part, prot) in parts {
+                map.map_image::<F, _>(&mut tables, memblock, TEXT_START, part, prot)?;
+            }
+        }
+    }
+    Ok(map)
+}
+
+/// # Linux source concept
+/// `mark_rodata_ro()`.
+fn protected(log: &mut Log<'_>, image: &KernelImage) {
+    let kib = (image.text.len() + image.rodata.len()) >> 10;
+    log.line(format_args!("Write protecting the kernel read-only data: {kib}k"));
 }
 
 /// # Linux source concept

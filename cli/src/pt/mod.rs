@@ -68,12 +68,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     let mut out = BufWriter::new(io::stdout().lock());
     let tables = Tables::in_image(&image, root, half);
-    if args.format == Format::Ptdump && args.check.is_none() {
-        tables.ptdump(&headings(&image, root, half), &mut out)??;
-        out.flush()?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let count = write(&tables, args.format, args.check, &mut out)?;
+    let headings = match args.format {
+        Format::Ptdump => headings(&image, root, half),
+        _ => Headings::none(),
+    };
+    let count = write(&tables, args.format, args.check, &headings, &mut out)?;
     out.flush()?;
     if args.check.is_some() {
         // In the words of the kernel's own boot.
@@ -107,16 +106,17 @@ fn is_x86(format: TableFormat) -> bool {
 }
 
 /// Writes what `tables` map, all of it or what a check finds. Returns how many
-/// runs of mappings that were; Linux's text, which is that of x86-64 here, does
-/// not count them.
+/// runs of mappings that were; Linux's text, which alone has `headings`, does not
+/// count them.
 pub(crate) fn write<M: EntryMemory>(
     tables: &Tables<'_, M>,
     format: Format,
     check: Option<Check>,
+    headings: &Headings,
     out: &mut impl Write,
 ) -> Result<u64> {
     if format == Format::Ptdump && check.is_none() {
-        tables.ptdump(&Headings::x86_64(&X86_64Parts::usual(false)), out)??;
+        tables.ptdump(headings, out)??;
         return Ok(0);
     }
     let mut rows = Rows::new(format, out)?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use foliant_inspect::foliant_arch::arm64::Half;
 use foliant_inspect::foliant_arch::{Access, AccessKind};
-use foliant_inspect::listing::{Tables, WalkEnd, Walked};
+use foliant_inspect::listing::{Headings, Tables, WalkEnd, Walked, X86_64Parts};
 use foliant_inspect::{Root, TableFormat};
 use foliant_kernel::Space;
 use foliant_uapi::text::{MapsEntry, Text};
@@ -138,7 +138,8 @@ fn listing(space: &Space<User>, format: Format) -> Result<Vec<u8>> {
     let _reader = space.tables().reader();
     let phys = space.env().phys();
     let tables = Tables::new(phys.platform(), space.env().frames(), root(space), Half::Low);
-    pt::write(&tables, format, None, &mut bytes)?;
+    let headings = Headings::x86_64(&X86_64Parts::usual(false));
+    pt::write(&tables, format, None, &headings, &mut bytes)?;
     Ok(bytes)
 }
 

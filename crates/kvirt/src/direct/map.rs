@@ -45,6 +45,12 @@ impl DirectMap {
         (at < self.end).then(|| self.base + at.raw())
     }
 
+    /// Notes that leaves of a level became smaller ones.
+    pub(super) fn moved(&mut self, from: Level, to: Level, bytes: u64) {
+        self.bytes[from.index()] -= bytes;
+        self.bytes[to.index()] += bytes;
+    }
+
     /// Bytes that leaves of `level` map, what is mapped beside RAM included.
     ///
     /// # Linux source concept

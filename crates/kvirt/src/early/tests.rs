@@ -323,3 +323,86 @@ fn the_trampoline_shows_low_memory_where_it_is() {
     );
     assert_eq!(odd, Err(EarlyError::Unaligned));
 }
+
+/// What a frame's page allows, for the kernel: write and execute.
+fn rights<F: KernelFormat>(
+    mapped: &Mapped,
+    at: VirtAddr,
+    frame: u64,
+    control: &F::Control,
+) -> Option<(bool, bool)> {
+    use foliant_arch::Access;
+    use foliant_arch::AccessKind::{Execute, Write};
+    let found = peek::<F>(&mapped.tables, mapped.map.root, at, control)?;
+    assert_eq!(found.address(at), PhysAddr::new(frame));
+    let may = |kind| F::permit(found.rights, Access::supervisor(kind), control).is_ok();
+    Some((may(Write), may(Execute)))
+}
+
+fn nothing_is_writable_and_executable<F: KernelFormat>(config: DirectConfig, control: &F::Control) {
+    let mut mapped = map::<F>(&[(0x1000, 0x9f000), (MIB, 300 * MIB)], config);
+    let before: u64 = Level::all().map(|level| mapped.map.mapped(level)).sum();
+    // Text that begins and ends inside large pages, and constants behind it.
+    let (text, end, constants) = (17 * MIB + 0x3000, 25 * MIB, 27 * MIB + 0x800);
+    let parts = [
+        (range(text, end), KernelProt::CODE),
+        (range(end, constants), KernelProt::READ_ONLY),
+    ];
+    for (part, prot) in parts {
+        let (tables, memblock) = (&mut mapped.tables, &mut mapped.memblock);
+        mapped.map.protect::<F, _>(tables, memblock, part, prot).unwrap();
+    }
+    let after: u64 = Level::all().map(|level| mapped.map.mapped(level)).sum();
+    assert_eq!(before, after);
+    for (at, expected) in [
+        (16 * MIB, (true, false)),
+        (text - 0x1000, (true, false)),
+        (text, (false, true)),
+        (20 * MIB, (false, true)),
+        (end - 0x1000, (false, true)),
+        (end, (false, false)),
+        (27 * MIB, (false, false)),
+        (27 * MIB + 0x1000, (true, false)),
+        (200 * MIB, (true, false)),
+    ] {
+        let virt = mapped.map.virt(PhysAddr::new(at)).unwrap();
+        let found = rights::<F>(&mapped, virt, at, control);
+        assert_eq!(found, Some(expected), "{at:#x}");
+    }
+}
+
+#[test]
+fn text_is_not_written_and_data_not_executed() {
+    type Five = LongMode<true>;
+    let on = Control {
+        write_protect: true,
+        no_execute: true,
+        ..Control::default()
+    };
+    let low = |base, largest, first_small| config(base, 300 * MIB, largest, first_small);
+    nothing_is_writable_and_executable::<X86_64>(low(FOUR, Level::PUD, false), &on);
+    nothing_is_writable_and_executable::<Five>(low(0xff11 << 48, Level::PUD, false), &on);
+    nothing_is_writable_and_executable::<X86Pae>(low(0xc000_0000, Level::PMD, true), &on);
+}
+
+#[test]
+fn the_image_is_mapped_once_more_with_its_own_rights() {
+    let mut mapped = map::<X86_64>(&[(MIB, 300 * MIB)], config(FOUR, 300 * MIB, Level::PUD, false));
+    let base = VirtAddr::new(0xffff_ffff_8000_0000);
+    let part = range(16 * MIB, 20 * MIB + 0x1000);
+    let (tables, memblock) = (&mut mapped.tables, &mut mapped.memblock);
+    mapped
+        .map
+        .map_image::<X86_64, _>(tables, memblock, base, part, KernelProt::CODE)
+        .unwrap();
+    let control = Control::default();
+    for at in [16 * MIB, 20 * MIB] {
+        let found = rights::<X86_64>(&mapped, base + at, at, &control);
+        assert_eq!(found, Some((false, true)));
+    }
+    let past = base + 20 * MIB + 0x1000;
+    assert_eq!(
+        peek::<X86_64>(&mapped.tables, mapped.map.root, past, &control),
+        None
+    );
+}
