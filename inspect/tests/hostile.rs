@@ -160,6 +160,20 @@ fn every_sort_of_file_holds_the_same_memory() {
     }
 }
 
+#[test]
+fn memory_at_the_last_addresses_is_memory() {
+    let mut file = elf();
+    // From the last page but one to one byte before the end.
+    put(&mut file, 120 + 24, &(u64::MAX - 0x1fff).to_le_bytes());
+    for field in [32, 40] {
+        put(&mut file, 120 + field, &0x1fffu64.to_le_bytes());
+    }
+    let image = Image::from_bytes(file).unwrap();
+    assert_eq!(image.frames(), 2);
+    assert!(image.read(PhysAddr::new(u64::MAX - 1), &mut [0]).is_ok());
+    assert!(image.read(PhysAddr::new(u64::MAX - 1), &mut [0; 2]).is_err());
+}
+
 /// Small, fast and repeatable.
 struct Random(u64);
 

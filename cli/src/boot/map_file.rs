@@ -59,7 +59,8 @@ fn from_iomem(text: &str, map: &mut Map) -> Result<()> {
         if entry.last == 0 {
             bail!("all addresses are zero: /proc/iomem must be read as root");
         }
-        let size = entry.last - entry.start + 1;
+        let size = (entry.last - entry.start).checked_add(1);
+        let size = size.with_context(|| format!("{} covers every address", entry.name))?;
         map.add(MapEntry::sized(PhysAddr::new(entry.start), size, kind)?)?;
     }
     Ok(())
@@ -175,6 +176,7 @@ mod tests {
             "",
             "hello",
             "00000000-00000000 : System RAM\n",
+            "0-ffffffffffffffff : System RAM\n",
             "1M-2M ice-cream\n",
             "2M-1M ram\n",
             "0-1M ram node x\n",

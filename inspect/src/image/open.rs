@@ -218,7 +218,7 @@ impl Image {
     fn search_vmcoreinfo(&self) -> Option<Vmcoreinfo> {
         const BEGIN: &[u8] = b"OSRELEASE=";
         self.search(|at, memory| {
-            let skip = at.raw().next_multiple_of(PAGE as u64) - at.raw();
+            let skip = at.raw().wrapping_neg() % PAGE as u64;
             let pages = memory
                 .get(usize::try_from(skip).ok()?..)
                 .unwrap_or_default()

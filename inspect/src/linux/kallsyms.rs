@@ -9,6 +9,10 @@ use super::kernel::Kernel;
 
 /// More symbols than this are nonsense.
 const MOST: u32 = 1 << 23;
+/// A symbol takes at least an offset, a length and a token of the kernel's memory.
+const LEAST: u64 = 6;
+/// Tokens of a name: the kernel's own limit of letters (`KSYM_NAME_LEN`).
+const LONGEST: usize = 512;
 /// Bytes of packed names read at a time.
 const CHUNK: usize = 1 << 16;
 const TOKENS: usize = 256;
@@ -29,7 +33,9 @@ impl Symbols {
             found.ok_or(LinuxError::NoLine(name))
         };
         let count = kernel.u32(part("kallsyms_num_syms")?)?;
-        if count > MOST {
+        // Tables that map one page many times could make any number of them.
+        let memory = kernel.image().frames().saturating_mul(4096);
+        if count > MOST || u64::from(count) * LEAST > memory {
             return Err(LinuxError::Nonsense("symbols"));
         }
         let tokens = Tokens::read(
@@ -94,7 +100,8 @@ impl Tokens {
         let (places, _) = places.as_chunks::<2>();
         let tokens = places.iter().map(|&place| {
             let place = u16::from_le_bytes(place);
-            kernel.text(table + u64::from(place), 64)
+            let at = VirtAddr::new(table.raw().wrapping_add(place.into()));
+            kernel.text(at, 64)
         });
         tokens.collect::<Result<_, _>>().map(Self)
     }
@@ -116,12 +123,10 @@ impl Names<'_> {
             self.bytes.resize(len, 0);
             let mut read = 0;
             while read < len {
-                let page = 4096 - (self.at.raw() as usize + read) % 4096;
+                let at = VirtAddr::new(self.at.raw().wrapping_add(read as u64));
+                let page = 4096 - at.raw() as usize % 4096;
                 let end = (read + page).min(len);
-                if let Err(why) = self
-                    .kernel
-                    .read(self.at + read as u64, &mut self.bytes[read..end])
-                {
+                if let Err(why) = self.kernel.read(at, &mut self.bytes[read..end]) {
                     if read == 0 {
                         return Err(why);
                     }
@@ -130,7 +135,7 @@ impl Names<'_> {
                 read = end;
             }
             self.bytes.truncate(read);
-            self.at = self.at + read as u64;
+            self.at = VirtAddr::new(self.at.raw().wrapping_add(read as u64));
             self.used = 0;
         }
         self.used += 1;
@@ -145,6 +150,9 @@ impl Names<'_> {
         } else {
             first & 0x7f | usize::from(self.byte()?) << 7
         };
+        if len > LONGEST {
+            return Err(LinuxError::Nonsense("symbols"));
+        }
         let mut name = String::new();
         for _ in 0..len {
             let token = usize::from(self.byte()?);

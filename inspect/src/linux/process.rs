@@ -8,7 +8,7 @@ use super::kallsyms::Symbols;
 use super::kernel::Kernel;
 use crate::root::Root;
 
-/// More processes than this are a list in circles.
+/// More processes than this no kernel has.
 const MOST: usize = 1 << 22;
 const COMM: usize = 16;
 /// `swapper/0`, as far as a word reaches.
@@ -73,16 +73,22 @@ impl Kernel<'_> {
             .ok_or(LinuxError::NoSymbol("init_task"))?;
         let mut all = Vec::new();
         let mut task = init;
+        // A list that turns in a circle without the first comes by a mark that
+        // is moved on after 1, 2, 4, 8, ... tasks.
+        let (mut mark, mut until) = (init, 1);
         loop {
             let next = self.pointer(plus(task, places.tasks))?;
             task = plus(next, places.tasks.wrapping_neg());
             if task == init {
                 return Ok(all);
             }
-            if all.len() == MOST {
+            if task == mark || all.len() == MOST {
                 return Err(LinuxError::Nonsense("lists of processes"));
             }
             all.push(self.process(task, &places)?);
+            if all.len() == until {
+                (mark, until) = (task, until * 2);
+            }
         }
     }
 

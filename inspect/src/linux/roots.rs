@@ -55,15 +55,15 @@ pub fn user_roots(kernel: &Kernel<'_>) -> Vec<Root> {
     };
     let mut found = Vec::new();
     for range in image.ram() {
-        let first = range.start.raw().next_multiple_of(look.table);
-        let end = range.start.raw() + range.len;
-        let mut at = first;
-        while at + look.table <= end {
-            let table = PhysAddr::new(at);
+        let skip = range.start.raw().wrapping_neg() % look.table;
+        for inside in (skip..range.len).step_by(look.table as usize) {
+            if range.len - inside < look.table {
+                break;
+            }
+            let table = range.start + inside;
             if table != own.table && alike(table) {
                 found.push(kernel.root_at(table));
             }
-            at += look.table;
         }
     }
     found

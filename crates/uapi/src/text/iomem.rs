@@ -6,6 +6,9 @@ use alloc::vec::Vec;
 use super::scan::{ParseError, ascii, expected, hex, lines, split};
 use super::write::{Text, put};
 
+/// Resources are not nested deeper; Linux shows eight levels.
+const DEEPEST: usize = 64;
+
 /// One resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IomemEntry {
@@ -58,7 +61,7 @@ impl Iomem {
 fn entry(line: &str) -> Result<IomemEntry, ParseError> {
     let inner = line.trim_start_matches(' ');
     let indent = line.len() - inner.len();
-    if !indent.is_multiple_of(2) {
+    if !indent.is_multiple_of(2) || indent > 2 * DEEPEST {
         return Err(expected("an indent of two for each level"));
     }
     let (range, name) = split(inner, " : ", "a resource")?;
@@ -94,5 +97,7 @@ mod tests {
         assert_eq!(iomem.to_bytes(), text);
         assert!(Iomem::parse(b"hello").is_err());
         assert!(Iomem::parse(b"2-1 : x\n").is_err());
+        let deep = [" ".repeat(70_000).as_bytes(), b"1-2 : x\n"].concat();
+        assert!(Iomem::parse(&deep).is_err());
     }
 }
