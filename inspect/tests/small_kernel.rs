@@ -63,7 +63,7 @@ fn kernel() -> Vec<u8> {
     }
     for page in 0..512 {
         // Memory is mapped again and again.
-        word(&mut image, 4 * PAGE + page as usize * 8, page % 10 << 12 | 0x63);
+        word(&mut image, 4 * PAGE + page as usize * 8, (page % 10) << 12 | 0x63);
     }
     let mut info = "OSRELEASE=6.1.0\nSYMBOL(_stext)=ffffffff80000000\n\
         SYMBOL(swapper_pg_dir)=ffffffff80001000\nNUMBER(phys_base)=0\n"

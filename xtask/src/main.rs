@@ -1,6 +1,7 @@
-//! Chores of the workspace: `cargo xtask tidy`, `cargo xtask bench`, `cargo xtask ci`.
+//! Chores of the workspace: `cargo xtask tidy`, `cargo xtask bench`, `cargo xtask fuzz`, `cargo xtask ci`.
 
 mod bench;
+mod fuzz;
 mod tidy;
 mod tree;
 
@@ -23,6 +24,8 @@ enum Chore {
     Tidy,
     /// Measures Foliant and its peers in turn and prints the ratios.
     Bench(bench::Args),
+    /// Feeds nonsense to everything that reads what others wrote, guided by coverage.
+    Fuzz(fuzz::Args),
     /// Runs all that continuous integration runs.
     Ci,
 }
@@ -31,6 +34,7 @@ fn main() -> Result<ExitCode> {
     match Cli::parse().chore {
         Chore::Tidy => tidy::run(),
         Chore::Bench(args) => bench::run(&args),
+        Chore::Fuzz(args) => fuzz::run(&args),
         Chore::Ci => {
             let script = tree::root()?.join(".ci/run");
             let status = Command::new("bash").arg(&script).status();

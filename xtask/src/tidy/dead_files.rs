@@ -8,8 +8,9 @@ use cargo_metadata::MetadataCommand;
 
 use crate::tree::Source;
 
-/// The one crate root outside of the workspace: its peer is not in the registry.
-const APART: &str = "bench/llfree/src/main.rs";
+/// Crate roots outside of the workspace: the peer of one is not in the
+/// registry, the other wants a C++ compiler.
+const APART: [&str; 2] = ["bench/llfree/src/main.rs", "fuzz/engine/src/main.rs"];
 
 /// Says which files are reached from no crate root.
 pub(super) fn check(root: &Path, sources: &[Source]) -> Result<Vec<String>> {
@@ -27,7 +28,10 @@ pub(super) fn check(root: &Path, sources: &[Source]) -> Result<Vec<String>> {
         let folder = file.parent().unwrap_or(root).to_path_buf();
         tree.reach(file, &folder);
     }
-    tree.reach(root.join(APART), &root.join("bench/llfree/src"));
+    for file in APART.map(|file| root.join(file)) {
+        let folder = file.parent().unwrap_or(root).to_path_buf();
+        tree.reach(file, &folder);
+    }
     let dead = sources
         .iter()
         .filter(|source| !tree.reached.contains(&root.join(&source.path)));

@@ -29,6 +29,7 @@ const LAYERS: &[&[&str]] = &[
 const BESIDE: &[&str] = &[
     "foliant-bench",
     "foliant-embed-minimal",
+    "foliant-fuzz-targets",
     "foliant-laws",
     "foliant-tests-linux",
     "foliant-tests-programs",
