@@ -37,6 +37,13 @@ pub enum Violation {
     Lost(Pfn),
     /// Free and in use at once, or free twice.
     Twice(Pfn),
+    /// The count of a device's folios that somebody has is wrong.
+    DeviceCount {
+        /// What it counts.
+        counted: u64,
+        /// What is there.
+        found: u64,
+    },
     /// The zone's count of free frames is wrong.
     FreeCount {
         /// Which zone.
@@ -69,6 +76,9 @@ impl fmt::Display for Violation {
             Violation::NotRam(pfn) => write!(f, "{pfn:?} was freed but is not RAM"),
             Violation::Lost(pfn) => write!(f, "{pfn:?} is neither free nor in use"),
             Violation::Twice(pfn) => write!(f, "{pfn:?} is free and in use, or free twice"),
+            Violation::DeviceCount { counted, found } => {
+                write!(f, "a device counts {counted} folios in use but has {found}")
+            }
             Violation::FreeCount { zone, counted, found } => {
                 write!(
                     f,
@@ -198,6 +208,12 @@ impl<P: Platform> Phys<P> {
     fn audit_counts(&self, report: &mut dyn FnMut(Violation)) {
         if !self.blocks.lines.blank().is_used_up() {
             report(Violation::NotRam(Pfn::new(PFN_LIMIT)));
+        }
+        for map in self.devices.lock().iter() {
+            let (counted, found) = (map.taken(), self.taken_of(map));
+            if counted != found {
+                report(Violation::DeviceCount { counted, found });
+            }
         }
         for (id, zone) in self.zones.iter() {
             let found: u64 = zone

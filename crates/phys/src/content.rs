@@ -43,12 +43,9 @@ impl<P: Platform> Phys<P> {
 
     /// The bytes of a frame, if there is one of this number.
     pub fn find_content(&self, pfn: Pfn) -> Option<Content<'_>> {
-        let plain = self
-            .blocks
-            .tags
-            .get(block_of(pfn))
-            .is_some_and(|tag| tag.is_plain());
-        if !plain && (!self.is_ram(pfn) || self.is_table(pfn)) {
+        let tag = self.blocks.tags.get(block_of(pfn))?;
+        let reachable = || self.is_ram(pfn) || tag.is_reachable_device();
+        if !tag.is_plain() && (!reachable() || self.is_table(pfn)) {
             return None;
         }
         // SAFETY: the frame is RAM, and none of those that this crate keeps its

@@ -34,6 +34,7 @@ pub mod boot;
 mod cma;
 mod compact;
 mod content;
+mod device;
 mod frame;
 mod migrate;
 #[cfg(all(test, loom))]
@@ -63,6 +64,7 @@ pub use boot::{BootError, BootOptions, MemoryMap, NodeId};
 pub use cma::{CmaArea, CmaError};
 pub use compact::{Compacted, Fragmentation};
 pub use content::{Content, WORDS};
+pub use device::{DeviceError, DeviceKind, DeviceMap, DeviceMemory, DeviceOps};
 pub use frame::Frame;
 pub use migrate::{Migrator, Moved};
 pub use phys::Phys;

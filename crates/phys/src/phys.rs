@@ -2,6 +2,7 @@
 
 use core::fmt;
 use std_alloc::sync::Arc;
+use std_alloc::vec::Vec;
 
 use foliant_platform::Platform;
 use foliant_platform::sync::atomic::AtomicU8;
@@ -12,6 +13,7 @@ use crate::alloc::{Blocks, Counters, Cpus, Event, Injector, Ring, RingClass, blo
 use crate::audit::Violation;
 use crate::boot::{NodeId, OnViolation, Poison};
 use crate::compact::{Daemons, Knobs};
+use crate::device::DeviceMap;
 use crate::frame::Frame;
 use crate::migrate::Migrator;
 use crate::plug::MapMemory;
@@ -42,6 +44,7 @@ pub struct Phys<P: Platform> {
     pub(crate) last_violation: SpinLock<Option<Violation>>,
     pub(crate) reclaimer: SpinLock<Option<Arc<dyn Reclaimer>>>,
     pub(crate) migrator: SpinLock<Option<Arc<dyn Migrator>>>,
+    pub(crate) devices: SpinLock<Vec<Arc<DeviceMap>>>,
     pub(crate) mapper: SpinLock<Option<Arc<dyn MapMemory>>>,
     /// What becomes of memory that is added.
     pub(crate) auto_online: AtomicU8,
@@ -75,9 +78,14 @@ impl<P: Platform> Phys<P> {
         }
     }
 
-    /// What is known about a frame, if there is one of this number.
+    /// What is known about a frame, if there is one of this number: RAM, online
+    /// or not, or a device's.
+    ///
+    /// # Linux source concept
+    /// `pfn_valid()` and `pfn_to_page()`.
     pub fn find_record(&self, pfn: Pfn) -> Option<&FrameRecord> {
-        self.is_ram(pfn).then(|| self.records.get(pfn)).flatten()
+        let known = self.is_ram(pfn) || self.is_device(pfn);
+        known.then(|| self.records.get(pfn)).flatten()
     }
 
     /// The record of any number that has one: holes in memory may have a blank

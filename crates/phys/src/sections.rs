@@ -51,6 +51,8 @@ pub(crate) enum Origin {
     Boot,
     /// RAM that was added later, everywhere.
     Added,
+    /// No RAM, but memory of a device somewhere.
+    Device,
 }
 
 /// What is known of a section.
@@ -75,7 +77,8 @@ impl SectionInfo {
             origin: match word & ORIGIN {
                 0 => Origin::Absent,
                 1 => Origin::Boot,
-                _ => Origin::Added,
+                2 => Origin::Added,
+                _ => Origin::Device,
             },
             offline: word & OFFLINE != 0,
             on_itself: word & ON_ITSELF != 0,
@@ -228,7 +231,7 @@ impl Sections {
     /// Whether a frame is RAM.
     pub(crate) fn contains(&self, pfn: Pfn) -> bool {
         match self.info(section_of(pfn)).origin {
-            Origin::Absent => false,
+            Origin::Absent | Origin::Device => false,
             Origin::Added => true,
             Origin::Boot => self.in_section(section_of(pfn)).any(|range| range.contains(pfn)),
         }

@@ -102,13 +102,12 @@ pub(super) fn zoneinfo<P: Platform>(phys: &Phys<P>, vmstat: &Counters) -> Zonein
     for node in (0..=nodes).map(NodeId) {
         let mut first = true;
         for &kind in phys.zones().layout().kinds() {
-            let found = phys
-                .zones()
-                .find(kind, node)
-                .filter(|(_, zone)| zone.present() > 0);
-            let mut row = match found {
-                Some((id, zone)) => full(phys, id, zone),
-                None => ZoneinfoZone {
+            let known = phys.zones().find(kind, node);
+            let found = known.filter(|(_, zone)| zone.present() > 0);
+            let mut row = match (found, known) {
+                (Some((id, zone)), _) => full(phys, id, zone),
+                (None, Some((_, zone))) => shape(phys, zone),
+                (None, None) => ZoneinfoZone {
                     protection: phys.zones().layout().kinds().iter().map(|_| 0).collect(),
                     ..ZoneinfoZone::default()
                 },
@@ -127,10 +126,6 @@ pub(super) fn zoneinfo<P: Platform>(phys: &Phys<P>, vmstat: &Counters) -> Zonein
 /// A zone that has memory.
 fn full<P: Platform>(phys: &Phys<P>, id: ZoneId, zone: &Zone) -> ZoneinfoZone {
     let stats = phys.zone_stats(id);
-    let marks = zone.watermarks();
-    let boost = zone.boost();
-    let reserve = zone.lowmem_reserve();
-    let kinds = phys.zones().layout().kinds();
     let high = u64::from(2 * zone.batch()) - 1;
     let pagesets = (0..phys.platform().cpus()).map(|cpu| Pageset {
         cpu: cpu.into(),
@@ -143,6 +138,21 @@ fn full<P: Platform>(phys: &Phys<P>, id: ZoneId, zone: &Zone) -> ZoneinfoZone {
     });
     ZoneinfoZone {
         free: stats.free,
+        populated: Some(ZoneinfoPopulated {
+            stats: zone_stats(zone, &stats),
+            pagesets: pagesets.collect(),
+            start_pfn: zone.span().start.raw(),
+            ..ZoneinfoPopulated::default()
+        }),
+        ..shape(phys, zone)
+    }
+}
+
+/// Sizes and levels of a zone, which those without memory have too.
+fn shape<P: Platform>(phys: &Phys<P>, zone: &Zone) -> ZoneinfoZone {
+    let (marks, boost, reserve) = (zone.watermarks(), zone.boost(), zone.lowmem_reserve());
+    let kinds = phys.zones().layout().kinds();
+    ZoneinfoZone {
         boost,
         min: marks.min + boost,
         low: marks.low + boost,
@@ -153,12 +163,6 @@ fn full<P: Platform>(phys: &Phys<P>, id: ZoneId, zone: &Zone) -> ZoneinfoZone {
         managed: zone.managed(),
         cma: zone.cma(),
         protection: kinds.iter().map(|kind| reserve[kind.index()]).collect(),
-        populated: Some(ZoneinfoPopulated {
-            stats: zone_stats(zone, &stats),
-            pagesets: pagesets.collect(),
-            start_pfn: zone.span().start.raw(),
-            ..ZoneinfoPopulated::default()
-        }),
         ..ZoneinfoZone::default()
     }
 }
@@ -259,6 +263,29 @@ mod tests {
         let text = String::from_utf8(text).unwrap();
         assert!(text.contains("        protection: (0, 0, 0, 0, 0)\n"));
         assert!(text.contains("\n      nr_free_pages_blocks "));
+    }
+
+    /// What a live Linux shows of zones that have no memory: Movable keeps its
+    /// least level, Device the span of what is mapped.
+    #[test]
+    fn zones_without_memory_have_levels_and_a_span() {
+        let options = BootOptions {
+            hotplug_below: 384 * MIB,
+            min_free: foliant_phys::boot::MinFree::Linux,
+            ..BootOptions::test()
+        };
+        let ram = MemoryMap::ram(PhysRange::new(PhysAddr::ZERO, PhysAddr::new(32 * MIB)));
+        let phys = Phys::boot(TestPlatform::<true>::new(384 << 20, 1), &ram, options).unwrap();
+        let frames = |mib: u64| PhysAddr::new(mib * MIB).frame();
+        let device = foliant_units::PfnRange::new(frames(128), frames(256));
+        let device = foliant_phys::DeviceMemory::new(device, foliant_phys::DeviceKind::FsDax);
+        phys.map_device(device).unwrap();
+        let info = zoneinfo(&phys, &vmstat_of_zeroes());
+        let row = |name: &str| info.zones.iter().find(|row| row.zone == name).unwrap();
+        let (movable, device) = (row("Movable"), row("Device"));
+        assert_eq!((movable.min, movable.promo, movable.spanned), (32, 32, 0));
+        assert_eq!((device.min, device.spanned, device.present), (0, 32_768, 0));
+        assert!(movable.populated.is_none() && device.populated.is_none());
     }
 
     #[test]

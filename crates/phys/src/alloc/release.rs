@@ -73,6 +73,9 @@ impl<P: Platform> Phys<P> {
         let Some(order) = record.end_of_use() else {
             return self.refuse(pfn, record);
         };
+        if self.is_device(pfn) {
+            return self.give_to_device(pfn, order);
+        }
         self.poison(pfn, order);
         self.free_with_care(pfn, order);
     }

@@ -20,6 +20,10 @@ const GAPLESS: u32 = 1 << 14;
 const CMA: u32 = 1 << 15;
 const ISOLATED: u32 = 1 << 16;
 const OWN_SHELF_SHIFT: u32 = 17;
+/// The frames are a device's.
+const DEVICE: u32 = 1 << 27;
+/// CPUs do not reach them.
+const UNREACHABLE: u32 = 1 << 28;
 /// Some frames are the allocator's own tables; their records say which.
 const SOME_TABLES: u32 = 1 << 29;
 /// All frames are; their records are blank.
@@ -176,6 +180,24 @@ impl Tag {
     pub(crate) fn set_zone(&self, zone: ZoneId) {
         self.0
             .fetch_or(u32::from(zone.0 + 1) << ZONE_SHIFT, Ordering::Relaxed);
+    }
+
+    /// Makes the block a device's, in a zone that nothing is given out from.
+    pub(crate) fn set_device(&self, zone: ZoneId, reachable: bool) {
+        let word = u32::from(zone.0 + 1) << ZONE_SHIFT | NO_ROOM << SHELF_SHIFT | ISOLATED | DEVICE;
+        let bits = if reachable { word } else { word | UNREACHABLE };
+        self.0.fetch_or(bits, Ordering::Relaxed);
+    }
+
+    /// Whether the frames of the block are a device's.
+    #[inline]
+    pub(crate) fn is_device(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & DEVICE != 0
+    }
+
+    /// Whether they are, and CPUs reach them.
+    pub(crate) fn is_reachable_device(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & (DEVICE | UNREACHABLE) == DEVICE
     }
 
     /// Takes the block out of its zone, when nobody has any of its frames.

@@ -1,5 +1,7 @@
 //! The steps from memblock to the allocator.
 
+use std_alloc::vec::Vec;
+
 use foliant_platform::Platform;
 use foliant_platform::sync::atomic::AtomicU8;
 use foliant_platform::sync::{Mutex, SpinLock};
@@ -124,6 +126,7 @@ impl<P: Platform> Phys<P> {
             last_violation: SpinLock::new(None),
             reclaimer: SpinLock::new(None),
             migrator: SpinLock::new(None),
+            devices: SpinLock::new(Vec::new()),
             mapper: SpinLock::new(None),
             auto_online: AtomicU8::new(0),
             daemons: Daemons::new(),

@@ -183,7 +183,7 @@ impl<P: Platform> Phys<P> {
     }
 
     /// Memory for tables, which must not move.
-    fn table_memory(&self, order: Order, node: NodeId) -> Result<Frame<'_, P>, AddError> {
+    pub(crate) fn table_memory(&self, order: Order, node: NodeId) -> Result<Frame<'_, P>, AddError> {
         let request = AllocRequest::kernel(Owner::Records)
             .order(order)
             .zeroed()

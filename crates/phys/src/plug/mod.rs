@@ -48,7 +48,7 @@ impl<P: Platform> Phys<P> {
     pub fn section_state(&self, pfn: Pfn) -> SectionState {
         let info = self.sections.info(section_of(pfn));
         match info.origin {
-            Origin::Absent => SectionState::Absent,
+            Origin::Absent | Origin::Device => SectionState::Absent,
             Origin::Boot | Origin::Added if info.offline => SectionState::Offline,
             Origin::Boot | Origin::Added => SectionState::Online,
         }
@@ -56,7 +56,8 @@ impl<P: Platform> Phys<P> {
 
     /// The first frames of all sections that have RAM.
     pub fn sections(&self) -> impl Iterator<Item = Pfn> {
-        let present = |&section: &usize| self.sections.info(section).origin != Origin::Absent;
+        let ram = |origin| matches!(origin, Origin::Boot | Origin::Added);
+        let present = move |&section: &usize| ram(self.sections.info(section).origin);
         let all = (0..self.sections.len()).filter(present);
         all.map(|section| frames_of(section).start)
     }

@@ -33,7 +33,7 @@ impl<P: Platform> Phys<P> {
         for section in sections.clone() {
             match self.sections.info(section) {
                 SectionInfo {
-                    origin: Origin::Absent,
+                    origin: Origin::Absent | Origin::Device,
                     ..
                 } => return Err(RemoveError::Absent),
                 SectionInfo { offline: false, .. } => return Err(RemoveError::Online),
@@ -75,7 +75,7 @@ impl<P: Platform> Phys<P> {
             Origin::Boot => [records, lines, used]
                 .into_iter()
                 .for_each(|home| self.free_reserved(home)),
-            Origin::Absent => {}
+            Origin::Absent | Origin::Device => {}
         }
     }
 

@@ -48,6 +48,8 @@ owners! {
     Buffer = "buffer",
     /// Records of frames, and the lines of blocks.
     Records = "frame records",
+    /// A program, on a device's memory.
+    Device = "device",
     /// The zero page and the like.
     Kernel = "kernel",
     /// A test.
