@@ -34,9 +34,11 @@ impl fmt::Display for Row {
             theirs,
         } = self;
         let ratio = self.ratio();
+        // A hundredth would say nothing of what is far ahead.
+        let digits = if ratio < 0.05 { 5 } else { 2 };
         write!(
             f,
-            "{what:<24} {threads:>2}  {ours:>9.1}  {theirs:>9.1}  {ratio:>6.2}  {peer}"
+            "{what:<24} {threads:>2}  {ours:>9.1}  {theirs:>11.1}  {ratio:>7.digits$}  {peer}"
         )
     }
 }
@@ -44,7 +46,7 @@ impl fmt::Display for Row {
 /// Prints rows under a heading.
 pub fn print(rows: &[Row]) {
     println!(
-        "{:<24} {:>2}  {:>9}  {:>9}  {:>6}  peer",
+        "{:<24} {:>2}  {:>9}  {:>11}  {:>7}  peer",
         "operation", "th", "ours ns", "peer ns", "ratio"
     );
     for row in rows {

@@ -15,7 +15,7 @@ use std::path::Path;
 use common::Guest;
 use foliant_arch::arm64::Half;
 use foliant_inspect::linux::Kernel;
-use foliant_inspect::listing::{Headings, I386Parts, Tables, X86_64Parts};
+use foliant_inspect::listing::{ArmParts, Headings, I386Parts, Tables, X86_64Parts};
 use foliant_inspect::{Image, Root, TableFormat};
 use foliant_units::{PhysAddr, VirtAddr, VirtRange};
 
@@ -109,6 +109,23 @@ fn pae_is_dumped_as_the_kernel_dumps_it() {
     });
     let ours = dump(&image("i386-pae"), TableFormat::X86Pae, 0x26d_a000, &headings);
     same(&ours, "i386-pae.txt");
+}
+
+#[test]
+fn arm64_is_dumped_as_the_kernel_dumps_it() {
+    let range = |start, end| VirtRange::new(at(start), at(end));
+    // What VMCOREINFO tells of, in kernels that have it.
+    let headings = Headings::arm64(&ArmParts {
+        bits: 48,
+        modules: range(0xffff_8000_0000_0000, 0xffff_8000_8000_0000),
+        vmalloc: range(0xffff_8000_8000_0000, 0xffff_fdff_bf80_0000),
+        records: range(0xffff_fdff_c000_0000, 0xffff_ffff_c000_0000),
+        fixmaps: Some(0x3d1),
+        page: 4096,
+        records_first: true,
+    });
+    let ours = dump(&image("arm64"), TableFormat::Arm4K48, 0x404d_7000, &headings);
+    same(&ours, "arm64.txt");
 }
 
 #[test]

@@ -38,6 +38,9 @@ pub(crate) struct Args {
     /// An ELF core of an x86-64 machine with four levels, for `images`.
     #[arg(long)]
     image: Option<PathBuf>,
+    /// A Python that has volatility3, for `images` to compare with.
+    #[arg(long, value_name = "PYTHON", requires = "image")]
+    volatility: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -52,7 +55,7 @@ enum Name {
     Slab,
     /// Page tables: Foliant's, x86_64's and page_table_multiarch's in one process.
     Tables,
-    /// Walks over a memory image (--image), against a loop by hand.
+    /// Walks over a memory image (--image), against a loop by hand and volatility3.
     Images,
 }
 
@@ -62,8 +65,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         Name::Run => run::run(args.rounds.max(1), args.cpu, args.gate),
         Name::Slab => slab::run(args.gate),
         Name::Frames => frames::run(args.llfree.as_deref(), args.cpu, args.gate),
-        Name::Kvirt => program::run("kvirt", None, args.gate),
+        Name::Kvirt => program::run("kvirt", program::Material::default(), args.gate),
         Name::Tables => tables::run(args.cpu, args.gate),
-        Name::Images => program::run("images", args.image.as_deref(), args.gate),
+        Name::Images => {
+            let material = program::Material {
+                image: args.image.as_deref(),
+                volatility: args.volatility.as_deref(),
+            };
+            program::run("images", material, args.gate)
+        }
     }
 }

@@ -8,8 +8,15 @@ use anyhow::{Context, Result};
 
 use crate::tree;
 
-/// Builds the benchmark `name` and runs it, on `image` if it wants one.
-pub(super) fn run(name: &str, image: Option<&Path>, gate: bool) -> Result<ExitCode> {
+/// An image, and a Python with volatility3 to compare with.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Material<'a> {
+    pub(super) image: Option<&'a Path>,
+    pub(super) volatility: Option<&'a Path>,
+}
+
+/// Builds the benchmark `name` and runs it, on an image if it wants one.
+pub(super) fn run(name: &str, material: Material<'_>, gate: bool) -> Result<ExitCode> {
     let root = tree::root()?;
     let mut cargo = Command::new(env!("CARGO"));
     cargo
@@ -20,7 +27,10 @@ pub(super) fn run(name: &str, image: Option<&Path>, gate: bool) -> Result<ExitCo
         .arg(root.join("target/bench/build"))
         .current_dir(&root);
     cargo.arg("--");
-    cargo.args(image);
+    cargo.args(material.image);
+    if let Some(python) = material.volatility {
+        cargo.arg("--volatility").arg(python);
+    }
     if gate {
         cargo.arg("--gate");
     }
