@@ -55,6 +55,21 @@ pub enum Violation {
     },
 }
 
+impl Violation {
+    /// The frame that it is about, if it is one.
+    pub const fn frame(&self) -> Option<Pfn> {
+        match *self {
+            Self::DoubleFree(pfn)
+            | Self::WrittenWhileFree(pfn)
+            | Self::NotRam(pfn)
+            | Self::Lost(pfn)
+            | Self::Twice(pfn)
+            | Self::BadState { pfn, .. } => Some(pfn),
+            Self::FreeCount { .. } | Self::DeviceCount { .. } => None,
+        }
+    }
+}
+
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

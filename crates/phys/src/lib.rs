@@ -28,11 +28,13 @@
 
 extern crate alloc as std_alloc;
 
+mod account;
 mod alloc;
 mod audit;
 pub mod boot;
 mod cma;
 mod compact;
+mod console;
 mod content;
 mod device;
 mod frame;
@@ -40,6 +42,7 @@ mod migrate;
 #[cfg(all(test, loom))]
 mod models;
 mod mutant;
+mod page_owner;
 mod parts;
 mod phys;
 mod plug;
@@ -55,14 +58,16 @@ mod tables;
 pub mod testing;
 mod zone;
 
+pub use account::{Accountant, Refused};
 pub use alloc::{
-    AllocError, AllocRequest, BlockKind, ContigError, Effort, Event, Fill, Mobility, NodeChoice, OnFailure,
-    Run,
+    Account, AllocError, AllocRequest, BlockKind, ContigError, Effort, Event, Fill, Gfp, Mobility,
+    NodeChoice, OnFailure, Run,
 };
 pub use audit::{Census, Violation};
 pub use boot::{BootError, BootOptions, MemoryMap, NodeId};
 pub use cma::{CmaArea, CmaError};
 pub use compact::{Compacted, Fragmentation};
+pub use console::{Console, Who};
 pub use content::{Content, WORDS};
 pub use device::{DeviceError, DeviceKind, DeviceMap, DeviceMemory, DeviceOps};
 pub use frame::Frame;

@@ -5,17 +5,20 @@ use std_alloc::sync::Arc;
 use std_alloc::vec::Vec;
 
 use foliant_platform::Platform;
-use foliant_platform::sync::atomic::AtomicU8;
+use foliant_platform::sync::atomic::{AtomicU8, AtomicU64};
 use foliant_platform::sync::{Mutex, SpinLock};
 use foliant_units::{Order, Pfn};
 
+use crate::account::Accountant;
 use crate::alloc::{Blocks, Counters, Cpus, Event, Injector, Ring, RingClass, block_of};
 use crate::audit::Violation;
 use crate::boot::{NodeId, OnViolation, Poison};
 use crate::compact::{Daemons, Knobs};
+use crate::console::Console;
 use crate::device::DeviceMap;
 use crate::frame::Frame;
 use crate::migrate::Migrator;
+use crate::page_owner::PageOwners;
 use crate::plug::MapMemory;
 use crate::reclaim::Reclaimer;
 use crate::record::{FrameRecord, NearRecords, Records};
@@ -48,6 +51,11 @@ pub struct Phys<P: Platform> {
     pub(crate) mapper: SpinLock<Option<Arc<dyn MapMemory>>>,
     /// What becomes of memory that is added.
     pub(crate) auto_online: AtomicU8,
+    pub(crate) accountant: SpinLock<Option<Arc<dyn Accountant>>>,
+    pub(crate) console: SpinLock<Option<Arc<dyn Console>>>,
+    /// When a failure was told last.
+    pub(crate) told: AtomicU64,
+    pub(crate) page_owners: Option<PageOwners>,
     pub(crate) daemons: Daemons,
     pub(crate) knobs: Knobs,
     pub(crate) platform: P,
@@ -172,7 +180,8 @@ impl<P: Platform> Phys<P> {
     /// The `nth` allocation from now fails, counting from one; zero for none.
     pub fn fail_at(&self, nth: u64) {
         self.injector.arm(nth);
-        self.cpus.be_careful(nth != 0 || self.poisoning != Poison::Off);
+        let careful = nth != 0 || self.poisoning != Poison::Off || self.tracks_owners();
+        self.cpus.be_careful(careful);
     }
 
     /// How many folios were asked for since boot.
@@ -222,6 +231,11 @@ impl<P: Platform> Phys<P> {
     pub(crate) fn violated(&self, violation: Violation) {
         self.count(Event::Violation, 1);
         *self.last_violation.lock() = Some(violation);
+        if self.tracks_owners()
+            && let Some(pfn) = violation.frame()
+        {
+            self.tell_owner(pfn);
+        }
         assert!(self.on_violation != OnViolation::Panic, "{violation}");
     }
 

@@ -81,13 +81,13 @@ pub(crate) fn extfrag<P: Platform>(phys: &Phys<P>, kind: ExtfragKind) -> Extfrag
     }
 }
 
-/// The rows of `pagetypeinfo`: blocks for atomic requests are never set aside here.
+/// The rows of `pagetypeinfo`.
 fn kinds() -> impl Iterator<Item = (&'static str, Option<BlockKind>)> {
     [
         ("Unmovable", Some(BlockKind::Of(Mobility::Unmovable))),
         ("Movable", Some(BlockKind::Of(Mobility::Movable))),
         ("Reclaimable", Some(BlockKind::Of(Mobility::Reclaimable))),
-        ("HighAtomic", None),
+        ("HighAtomic", Some(BlockKind::HighAtomic)),
         ("CMA", Some(BlockKind::Cma)),
         ("Isolate", Some(BlockKind::Isolated)),
     ]

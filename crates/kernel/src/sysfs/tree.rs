@@ -84,6 +84,10 @@ impl<M: UserMachine> Listing<M> for Directory<M> {
         }
         if let Some(file) = debug::File::of(&path) {
             let kernel = self.kernel.clone();
+            let there = kernel.upgrade().is_some_and(|kernel| file.is_there(&kernel));
+            if !there {
+                return Err(Errno::NOENT);
+            }
             let text = move || kernel.upgrade().map(|kernel| file.text(&kernel)).ok_or(Errno::IO);
             return Ok(PseudoText::new(place.below(name, file.mode()), text));
         }
@@ -109,8 +113,13 @@ impl<M: UserMachine> Listing<M> for Directory<M> {
     }
 
     fn names(&self, place: &Place, caller: Caller) -> Result<Vec<Entry>, Errno> {
+        let tracked = self
+            .kernel
+            .upgrade()
+            .is_some_and(|kernel| debug::File::PageOwner.is_there(&kernel));
         let mut entries: Vec<Entry> = mm::names(&self.path)
             .into_iter()
+            .filter(|(name, _)| tracked || self.path_of(name) != debug::File::PageOwner.path())
             .map(|(name, directory)| Entry {
                 ino: place.below(&name, 0).number(),
                 kind: if directory {

@@ -112,6 +112,7 @@ impl<P: Platform> Phys<P> {
         for pfn in frames.iter() {
             self.check_and_unpoison(pfn, Order::ZERO);
             self.record(pfn).begin(Order::ZERO, owner);
+            self.note_allocated(pfn, &AllocRequest::movable(owner));
         }
         drop(isolation);
         Ok(Run::new(self, frames))
@@ -222,6 +223,7 @@ impl<P: Platform> Phys<P> {
         let frames = self.record(to).order().frames();
         let moved = migrator.migrate(from, to);
         if moved == Moved::Yes {
+            self.note_moved(from, to);
             self.count(Event::Migrated, frames);
         } else {
             self.count(Event::NotMigrated, frames);

@@ -90,6 +90,8 @@ events! {
     CmaSuccess = "cma_alloc_success",
     /// Requests to a contiguous area that failed.
     CmaFail = "cma_alloc_fail",
+    /// Requests for which an account had not enough.
+    ChargeRefused = "charge_refused",
     /// Broken rules.
     Violation = "mm_violations",
 }

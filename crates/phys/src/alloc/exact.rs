@@ -88,6 +88,8 @@ impl<P: Platform> Frame<'_, P> {
         for at in 1..order.frames() {
             phys.record(first + at).begin(Order::ZERO, owner);
         }
+        phys.split_charge(first, order);
+        phys.note_split(first, order);
         PfnRange::new(first, first + order.frames())
     }
 }

@@ -10,8 +10,9 @@ use crate::ram::Table;
 use crate::zone::Zone;
 
 /// How many maps there are: four levels for each mobility, one of whole blocks,
-/// and five levels of contiguous areas.
-pub(crate) const HINT_MAPS: usize = 18;
+/// and five levels each of contiguous areas and of
+/// what is set aside for atomic requests.
+pub(crate) const HINT_MAPS: usize = 23;
 
 /// One word of a map: 64 blocks.
 #[derive(Debug, Default)]
@@ -24,6 +25,7 @@ pub(crate) fn map_of(kind: BlockKind, level: Level) -> Option<usize> {
     match (kind, level) {
         (_, Level::Full | Level::Current) | (BlockKind::Isolated, _) => None,
         (BlockKind::Cma, _) => Some(WHOLE + 1 + step),
+        (BlockKind::HighAtomic, _) => Some(WHOLE + 6 + step),
         (BlockKind::Of(_), Level::Whole) => Some(WHOLE),
         (BlockKind::Of(mobility), _) => Some(mobility.index() * 4 + step),
     }

@@ -13,21 +13,24 @@ pub enum BlockKind {
     /// To a contiguous area (see [`CmaArea`](crate::CmaArea)), and meanwhile to
     /// movable folios only.
     Cma,
+    /// To requests that cannot wait, of more than one frame.
+    HighAtomic,
     /// To nobody: someone wants all of its frames.
     Isolated,
 }
 
 impl BlockKind {
     /// How many kinds there are.
-    pub const COUNT: usize = 5;
+    pub const COUNT: usize = 6;
 
     /// The number as an index into per-kind arrays: the mobilities, then CMA,
-    /// then isolated.
+    /// then isolated, then set aside for atomic requests.
     pub const fn index(self) -> usize {
         match self {
             Self::Of(mobility) => mobility.index(),
             Self::Cma => 3,
             Self::Isolated => 4,
+            Self::HighAtomic => 5,
         }
     }
 
@@ -35,7 +38,7 @@ impl BlockKind {
     pub const fn mobility(self) -> Option<Mobility> {
         match self {
             Self::Of(mobility) => Some(mobility),
-            Self::Cma | Self::Isolated => None,
+            Self::Cma | Self::HighAtomic | Self::Isolated => None,
         }
     }
 

@@ -7,13 +7,15 @@ use foliant_units::Order;
 use super::cpu::CpuGuard;
 use super::entry::{Batch, Entry};
 use super::events::Event;
-use super::request::{AllocError, AllocRequest, Effort, Fill, How, Mobility, NodeChoice, OnFailure, What};
+use super::request::{
+    Account, AllocError, AllocRequest, Effort, Fill, How, Mobility, NodeChoice, OnFailure, What,
+};
 use super::ring::{RingClass, RingSize};
 use super::search::{Found, Want};
 use crate::compact::{Captured, Deferring};
 use crate::frame::Frame;
 use crate::phys::Phys;
-use crate::reclaim::{OomVerdict, Progress};
+use crate::reclaim::{OomVerdict, Progress, Reclaimer};
 use crate::record::Stamp;
 use crate::zone::watermark::keep_back;
 use crate::zone::{Mark, Zone, ZoneId};
@@ -75,7 +77,7 @@ impl<P: Platform> Phys<P> {
     /// looked at when the ring was filled; the ring counts what is taken.
     #[inline(always)]
     fn take_from_own_ring(&self, request: AllocRequest) -> Option<(Entry, Stamp)> {
-        if request.node != NodeChoice::Local {
+        if request.node != NodeChoice::Local || request.account != Account::Nobody {
             return None;
         }
         let class = RingClass::of(request.order);
@@ -111,7 +113,13 @@ impl<P: Platform> Phys<P> {
         match self.alloc_from_zones(&request) {
             Ok(entry) => {
                 self.check_and_unpoison(entry.pfn(), request.order);
-                Ok(self.hand_out(entry, what))
+                let frame = self.hand_out(entry, what);
+                self.note_allocated(frame.pfn(), &request);
+                if !self.charge(frame.pfn(), &request) {
+                    drop(frame);
+                    return Err(self.failed(&request, AllocError::OverCharged));
+                }
+                Ok(frame)
             }
             Err(error) => Err(self.failed(&request, error)),
         }
@@ -139,13 +147,18 @@ impl<P: Platform> Phys<P> {
         let worth_it = request.order.raw() <= COSTLY
             || matches!(
                 request.effort,
-                Effort::MayReclaim | Effort::RetryMayFail | Effort::NoFail | Effort::Reserves
+                Effort::MayReclaim
+                    | Effort::RetryMayFail
+                    | Effort::NoFail
+                    | Effort::Reserves
+                    | Effort::Urgent
+                    | Effort::Victim
             );
         let thorough = Look {
             mark: Mark::Min,
             everywhere: worth_it,
         };
-        if let Some(entry) = self.attempt(request, thorough) {
+        if let Some(entry) = self.attempt_low(request, thorough) {
             return Ok(entry);
         }
         if request.effort == Effort::Reserves {
@@ -160,7 +173,7 @@ impl<P: Platform> Phys<P> {
         } else {
             self.drain_here();
         }
-        if let Some(entry) = self.attempt(request, thorough) {
+        if let Some(entry) = self.attempt_low(request, thorough) {
             return Ok(entry);
         }
 
@@ -173,17 +186,40 @@ impl<P: Platform> Phys<P> {
             }
         }
 
-        // 4. What others use.
+        // 4. What is set aside for others.
+        if request.effort.may_sleep()
+            && reclaimer.is_none()
+            && self.give_up_set_aside(request, true)
+            && let Some(entry) = self.attempt_low(request, thorough)
+        {
+            return Ok(entry);
+        }
+
+        // 5. What others use.
         let Some(reclaimer) = reclaimer.filter(|_| request.effort.may_sleep()) else {
             return Err(AllocError::OutOfMemory);
         };
+        self.reclaim_for(request, &*reclaimer, thorough)
+    }
+
+    /// Has others' frames freed until one is left for the request, or until that
+    /// is of no use.
+    ///
+    /// # Linux source concept
+    /// `should_reclaim_retry()` and the loop around it.
+    fn reclaim_for(
+        &self,
+        request: &AllocRequest,
+        reclaimer: &dyn Reclaimer,
+        thorough: Look,
+    ) -> Result<Entry, AllocError> {
         self.count(Event::Stall, 1);
         let mut round = 0;
         while round < MAX_ROUNDS || request.effort == Effort::NoFail {
             round += 1;
             let progress = reclaimer.reclaim(request);
             self.drain_all();
-            if let Some(entry) = self.attempt(request, thorough) {
+            if let Some(entry) = self.attempt_low(request, thorough) {
                 return Ok(entry);
             }
             // What was freed may lie in pieces.
@@ -193,10 +229,15 @@ impl<P: Platform> Phys<P> {
             {
                 return Ok(entry);
             }
+            if self.give_up_set_aside(request, progress == Progress::None)
+                && let Some(entry) = self.attempt_low(request, thorough)
+            {
+                return Ok(entry);
+            }
             match (progress, request.effort) {
-                (_, Effort::NoRetry) => break,
+                (_, Effort::NoRetry | Effort::Victim) => break,
                 (Progress::Some, _) => {}
-                (Progress::None, Effort::MayReclaim) if request.order.raw() <= COSTLY => {
+                (Progress::None, Effort::MayReclaim | Effort::Urgent) if request.order.raw() <= COSTLY => {
                     if reclaimer.out_of_memory(request) == OomVerdict::GiveUp {
                         break;
                     }
@@ -214,6 +255,11 @@ impl<P: Platform> Phys<P> {
             }
         }
         Err(AllocError::OutOfMemory)
+    }
+
+    /// Asks each zone that will do, and what is set aside for such requests.
+    fn attempt_low(&self, request: &AllocRequest, look: Look) -> Option<Entry> {
+        self.with_set_aside(request, || self.attempt(request, look))
     }
 
     /// Compacts, and takes what came of it.
@@ -338,13 +384,13 @@ impl<P: Platform> Phys<P> {
     /// # Linux source concept
     /// `__zone_watermark_ok()`, without its search for a large enough block,
     /// which the attempt itself makes.
-    fn is_above(&self, id: ZoneId, zone: &Zone, request: &AllocRequest, mark: Mark) -> bool {
+    pub(super) fn is_above(&self, id: ZoneId, zone: &Zone, request: &AllocRequest, mark: Mark) -> bool {
         let keep = self.keep(zone, request, mark) as i64;
         let frames = request.order.frames() as i64;
         let rough = zone.free.load(Ordering::Relaxed);
         // Far above the mark, what CPUs have not folded in does not matter.
         rough - frames >= keep + zone.fold_at() * self.cpus.len() as i64
-            || self.free_exactly(id, zone) as i64 - frames >= keep
+            || self.free_exactly(id, zone) as i64 - frames >= keep - self.not_set_aside(id, zone, request)
     }
 
     /// How many folios could be taken before the mark is reached, at least one.
@@ -355,6 +401,7 @@ impl<P: Platform> Phys<P> {
         if rough >= plenty {
             return u32::MAX;
         }
+        let keep = keep - self.not_set_aside(id, zone, request);
         let room = (self.free_exactly(id, zone) as i64 - keep) >> request.order.raw();
         room.clamp(1, i64::from(u32::MAX)) as u32
     }
@@ -377,7 +424,23 @@ impl<P: Platform> Phys<P> {
             Mobility::Movable => 0,
             Mobility::Unmovable | Mobility::Reclaimable => zone.free_cma(),
         };
-        kept + reserve + out_of_reach
+        kept + reserve + out_of_reach + self.set_aside_from(zone, request)
+    }
+
+    /// Frames of blocks that are set aside for others than this request.
+    fn set_aside_from(&self, zone: &Zone, request: &AllocRequest) -> u64 {
+        match request.effort.counts_set_aside() {
+            true => 0,
+            false => zone.reserved_high_atomic(),
+        }
+    }
+
+    /// What of these is not free anyway: so much too much [`keep`](Self::keep) says.
+    fn not_set_aside(&self, id: ZoneId, zone: &Zone, request: &AllocRequest) -> i64 {
+        match self.set_aside_from(zone, request) {
+            0 => 0,
+            reserved => reserved as i64 - self.free_high_atomic(id) as i64,
+        }
     }
 
     /// Makes the folio ready for its new owner.
@@ -404,6 +467,9 @@ impl<P: Platform> Phys<P> {
         self.count(Event::Fail, 1);
         if request.on_failure == OnFailure::Warn {
             self.count(Event::FailWarn, 1);
+        }
+        if error == AllocError::OutOfMemory {
+            self.warn(request);
         }
         error
     }

@@ -12,7 +12,7 @@ use super::ring::{Ring, RingClass, RingSize};
 use super::tag::RingKey;
 use crate::audit::Violation;
 use crate::phys::Phys;
-use crate::record::{FrameRecord, Left};
+use crate::record::{FrameFlags, FrameRecord, Left};
 use crate::zone::{Zone, ZoneId};
 
 impl<P: Platform> Phys<P> {
@@ -70,12 +70,16 @@ impl<P: Platform> Phys<P> {
 
     /// Takes back a folio without references.
     fn release(&self, pfn: Pfn, record: &FrameRecord) {
+        if record.has(FrameFlags::CHARGED) {
+            self.uncharge(pfn, record.order());
+        }
         let Some(order) = record.end_of_use() else {
             return self.refuse(pfn, record);
         };
         if self.is_device(pfn) {
             return self.give_to_device(pfn, order);
         }
+        self.note_freed(pfn);
         self.poison(pfn, order);
         self.free_with_care(pfn, order);
     }

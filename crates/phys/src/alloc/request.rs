@@ -70,6 +70,12 @@ pub enum Effort {
     NoRetry,
     /// Use all of the reserve: for those who free memory (`PF_MEMALLOC`).
     Reserves,
+    /// As [`MayReclaim`](Self::MayReclaim), and use part of the reserve
+    /// (`GFP_KERNEL | __GFP_HIGH`).
+    Urgent,
+    /// For a program that is being killed to free memory: use half of the
+    /// reserve, reclaim once, and have nobody else killed (`ALLOC_OOM`).
+    Victim,
 }
 
 impl Effort {
@@ -77,7 +83,12 @@ impl Effort {
     pub const fn may_sleep(self) -> bool {
         matches!(
             self,
-            Self::MayReclaim | Self::RetryMayFail | Self::NoFail | Self::NoRetry
+            Self::MayReclaim
+                | Self::RetryMayFail
+                | Self::NoFail
+                | Self::NoRetry
+                | Self::Urgent
+                | Self::Victim
         )
     }
 }
@@ -100,6 +111,16 @@ pub enum OnFailure {
     Warn,
     /// The caller has a plan for it (`__GFP_NOWARN`).
     Silent,
+}
+
+/// Who pays.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Account {
+    /// The machine.
+    #[default]
+    Nobody,
+    /// Whoever the [`Accountant`](crate::Accountant) names (`__GFP_ACCOUNT`).
+    Charged,
 }
 
 /// On which node.
@@ -136,6 +157,8 @@ pub struct AllocRequest {
     pub node: NodeChoice,
     /// Whether to tell when it fails.
     pub on_failure: OnFailure,
+    /// Who pays.
+    pub account: Account,
 }
 
 impl AllocRequest {
@@ -150,6 +173,7 @@ impl AllocRequest {
             owner,
             node: NodeChoice::Local,
             on_failure: OnFailure::Warn,
+            account: Account::Nobody,
         }
     }
 
@@ -190,6 +214,14 @@ impl AllocRequest {
         Self { node, ..self }
     }
 
+    /// The same, charged to the caller's account.
+    pub const fn accounted(self) -> Self {
+        Self {
+            account: Account::Charged,
+            ..self
+        }
+    }
+
     /// The same without a word when it fails.
     pub const fn silent(self) -> Self {
         Self {
@@ -217,6 +249,7 @@ pub(crate) struct How {
     effort: Effort,
     node: NodeChoice,
     on_failure: OnFailure,
+    account: Account,
 }
 
 const _: () = assert!(size_of::<What>() <= size_of::<u64>() && size_of::<How>() <= size_of::<u64>());
@@ -234,6 +267,7 @@ impl AllocRequest {
             owner,
             node,
             on_failure,
+            account,
         } = self;
         let what = What {
             order,
@@ -246,6 +280,7 @@ impl AllocRequest {
             effort,
             node,
             on_failure,
+            account,
         };
         (what, how)
     }
@@ -261,6 +296,7 @@ impl AllocRequest {
             owner: what.owner,
             node: how.node,
             on_failure: how.on_failure,
+            account: how.account,
         }
     }
 }
@@ -272,13 +308,15 @@ pub enum AllocError {
     OutOfMemory,
     /// A test asked for this allocation to fail.
     Injected,
+    /// The account that is to be charged is exhausted.
+    OverCharged,
 }
 
 impl AllocError {
     /// What a system call returns.
     pub const fn errno(self) -> Errno {
         match self {
-            AllocError::OutOfMemory | AllocError::Injected => Errno::NOMEM,
+            AllocError::OutOfMemory | AllocError::Injected | AllocError::OverCharged => Errno::NOMEM,
         }
     }
 }
@@ -294,6 +332,7 @@ impl core::fmt::Display for AllocError {
         f.write_str(match self {
             AllocError::OutOfMemory => "out of memory",
             AllocError::Injected => "out of memory (injected)",
+            AllocError::OverCharged => "the account for kernel memory is exhausted",
         })
     }
 }

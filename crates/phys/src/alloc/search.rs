@@ -108,7 +108,7 @@ impl Blocks {
                 _ if !self.is_of(zone, block) => continue,
                 BlockKind::Of(_) => {}
                 BlockKind::Cma if want.may_borrow() => {}
-                BlockKind::Cma | BlockKind::Isolated => continue,
+                BlockKind::Cma | BlockKind::HighAtomic | BlockKind::Isolated => continue,
             }
             let before = into.len();
             if self.lines[block].is_whole() {
@@ -141,7 +141,7 @@ impl Blocks {
 
     /// Takes from blocks of `owner` at these levels, in order; tells whether it
     /// got anything.
-    fn take_from_levels(
+    pub(super) fn take_from_levels(
         &self,
         zone: &Zone,
         want: Want,

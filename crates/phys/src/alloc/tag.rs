@@ -29,6 +29,9 @@ const SOME_TABLES: u32 = 1 << 29;
 /// All frames are; their records are blank.
 const ALL_TABLES: u32 = 1 << 30;
 
+/// Set aside for atomic requests.
+const HIGH_ATOMIC: u32 = 1 << 28;
+
 /// The shelf without room: folios go straight to the lines.
 const NO_ROOM: u32 = 3;
 
@@ -245,6 +248,7 @@ impl Tag {
         match self.0.load(Ordering::Relaxed) {
             word if word & ISOLATED != 0 => BlockKind::Isolated,
             word if word & CMA != 0 => BlockKind::Cma,
+            word if word & HIGH_ATOMIC != 0 => BlockKind::HighAtomic,
             word => BlockKind::Of(Mobility::from_raw((word & SHELF) >> SHELF_SHIFT)),
         }
     }
@@ -252,7 +256,7 @@ impl Tag {
     /// Gives the block to a mobility; returns the level it stands at. Neither
     /// a contiguous area's nor an isolated one changes hands like that.
     pub(crate) fn set_mobility(&self, mobility: Mobility) -> Level {
-        let before = self.update(|word| match word & (CMA | ISOLATED) {
+        let before = self.update(|word| match word & (CMA | ISOLATED | HIGH_ATOMIC) {
             0 => word & !SHELF | (mobility as u32) << SHELF_SHIFT,
             _ => word,
         });
@@ -267,6 +271,25 @@ impl Tag {
     /// Gives the block to a contiguous area.
     pub(crate) fn set_cma(&self) {
         self.update(|word| word & !SHELF | CMA | NO_ROOM << SHELF_SHIFT);
+    }
+
+    /// Sets the block aside for atomic requests, if it is some mobility's;
+    /// whether it was.
+    pub(crate) fn set_high_atomic(&self) -> bool {
+        let before = self.update(|word| match word & (CMA | ISOLATED | HIGH_ATOMIC) {
+            0 => word & !SHELF | HIGH_ATOMIC | NO_ROOM << SHELF_SHIFT,
+            _ => word,
+        });
+        before & (CMA | ISOLATED | HIGH_ATOMIC) == 0
+    }
+
+    /// Gives a block that was set aside to a mobility; whether it was.
+    pub(crate) fn end_high_atomic(&self, mobility: Mobility) -> bool {
+        let before = self.update(|word| match word & (ISOLATED | HIGH_ATOMIC) {
+            HIGH_ATOMIC => word & !(SHELF | HIGH_ATOMIC) | (mobility as u32) << SHELF_SHIFT,
+            _ => word,
+        });
+        before & (ISOLATED | HIGH_ATOMIC) == HIGH_ATOMIC
     }
 
     /// Closes the block to everybody; false if it is closed already.
@@ -354,6 +377,23 @@ mod tests {
                 Level::Whole
             )
         );
+    }
+
+    #[test]
+    fn a_block_that_is_set_aside_comes_back_to_who_asks() {
+        let tag = Tag::default();
+        tag.set_mobility(Mobility::Unmovable);
+        assert!(tag.set_high_atomic() && !tag.set_high_atomic());
+        assert_eq!(
+            (tag.kind(), tag.ring_key().0 % 4),
+            (BlockKind::HighAtomic, NO_ROOM)
+        );
+        tag.set_mobility(Mobility::Movable);
+        assert_eq!(tag.kind(), BlockKind::HighAtomic);
+        assert!(tag.isolate() && !tag.end_high_atomic(Mobility::Movable));
+        tag.unisolate();
+        assert!(tag.end_high_atomic(Mobility::Movable) && !tag.end_high_atomic(Mobility::Movable));
+        assert_eq!(tag.kind(), BlockKind::Of(Mobility::Movable));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std_alloc::vec::Vec;
 
 use foliant_platform::Platform;
-use foliant_platform::sync::atomic::AtomicU8;
+use foliant_platform::sync::atomic::{AtomicU8, AtomicU64};
 use foliant_platform::sync::{Mutex, SpinLock};
 use foliant_units::{Order, PAGE_SIZE, Pfn, PfnRange, PhysAddr, PhysRange};
 
@@ -17,6 +17,7 @@ use crate::alloc::{
     Mobility, PFN_LIMIT, Ring, Tag, ZoneShare, block_of, map_of, place_of,
 };
 use crate::compact::{Daemons, Knobs};
+use crate::page_owner::PageOwners;
 use crate::phys::Phys;
 use crate::ram::Found;
 use crate::record::{FrameFlags, FrameRecord, Records};
@@ -110,6 +111,8 @@ impl<P: Platform> Phys<P> {
         let near = carver.pairs(records.pieces(), &blocks.tags);
         let policy = Policy::new(&options);
         zones.settle(&policy, plan.cpus as u32);
+        let frames = blocks.tags.len() * BLOCK;
+        let page_owners = options.page_owner.then(|| PageOwners::new(frames));
         let phys = Self {
             near,
             records,
@@ -129,12 +132,17 @@ impl<P: Platform> Phys<P> {
             devices: SpinLock::new(Vec::new()),
             mapper: SpinLock::new(None),
             auto_online: AtomicU8::new(0),
+            accountant: SpinLock::new(None),
+            console: SpinLock::new(None),
+            told: AtomicU64::new(0),
+            page_owners,
             daemons: Daemons::new(),
             knobs: Knobs::new(),
             platform,
         };
         phys.tell_cpus();
-        phys.cpus.be_careful(options.poison != Poison::Off);
+        phys.cpus
+            .be_careful(options.poison != Poison::Off || options.page_owner);
         Ok(phys)
     }
 }

@@ -67,6 +67,9 @@ pub struct BootOptions {
     pub hotplug_below: u64,
     /// What happens to the bytes of a freed frame.
     pub poison: Poison,
+    /// It is remembered who allocated each frame and who freed it
+    /// (`page_owner=on`).
+    pub page_owner: bool,
     /// What happens when a rule is broken.
     pub on_violation: OnViolation,
 }
@@ -85,6 +88,7 @@ impl Default for BootOptions {
             ram_is_zeroed: false,
             hotplug_below: 0,
             poison: Poison::Off,
+            page_owner: false,
             on_violation: OnViolation::Record,
         }
     }

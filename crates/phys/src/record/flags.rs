@@ -58,6 +58,8 @@ bitflags::bitflags! {
         const OWNER_2 = 1 << 23;
         /// Holds tables of the allocator itself.
         const OWN_TABLE = 1 << 24;
+        /// Somebody pays for it: `charge` says who.
+        const CHARGED = 1 << 25;
     }
 }
 

@@ -174,7 +174,8 @@ impl FrameRecord {
             return None;
         }
         let word = self.word.load(Ordering::Relaxed);
-        if word & FrameFlags::FORBIDDEN_AT_FREE.bits() != 0 || self.maps.get() != 0 {
+        const LOUD: FrameFlags = FrameFlags::FORBIDDEN_AT_FREE.union(FrameFlags::CHARGED);
+        if word & LOUD.bits() != 0 || self.maps.get() != 0 {
             return None;
         }
         Some(RingClass::from_raw((word >> CLASS_SHIFT) as u8))

@@ -120,6 +120,7 @@ pub(crate) fn keep_back(mark: u64, effort: Effort) -> u64 {
             let half = mark - mark / 2;
             half - half / 4
         }
+        Effort::Urgent | Effort::Victim => mark - mark / 2,
         Effort::Reserves => 0,
         Effort::NoWait | Effort::MayReclaim | Effort::RetryMayFail | Effort::NoFail | Effort::NoRetry => mark,
     }
@@ -159,6 +160,14 @@ mod tests {
         assert_eq!(reserve[0], [0, 1953, 5859, 5859, 5859, 5859]);
         assert_eq!(reserve[1], [0, 0, 3906, 3906, 3906, 3906]);
         assert_eq!(reserve[2], [0; ZONE_KINDS]);
+    }
+
+    #[test]
+    fn the_steps_below_the_minimum_are_those_of_the_kernel() {
+        let left = |effort| keep_back(1000, effort);
+        assert_eq!((left(Effort::MayReclaim), left(Effort::NoWait)), (1000, 1000));
+        assert_eq!((left(Effort::Urgent), left(Effort::Victim)), (500, 500));
+        assert_eq!((left(Effort::Atomic), left(Effort::Reserves)), (375, 0));
     }
 
     /// What a live Linux 6.18 with huge pages shows in /proc/zoneinfo and

@@ -40,6 +40,8 @@ pub struct Zone {
     pub(crate) free_cma: AtomicI64,
     /// Frames of contiguous areas.
     pub(crate) cma: AtomicU64,
+    /// Frames of blocks set aside for atomic requests.
+    pub(crate) high_atomic: AtomicU64,
     /// Whether compacting it is worth the trouble.
     pub(crate) deferral: Deferral,
     /// Hints set in each of the maps of this zone's blocks.
@@ -61,6 +63,7 @@ impl Zone {
             free: AtomicI64::new(0),
             free_cma: AtomicI64::new(0),
             cma: AtomicU64::new(0),
+            high_atomic: AtomicU64::new(0),
             deferral: Deferral::default(),
             hinted: core::array::from_fn(|_| AtomicI32::new(0)),
         }
@@ -108,6 +111,12 @@ impl Zone {
     /// Frames of contiguous areas (`cma` in `/proc/zoneinfo`).
     pub fn cma(&self) -> u64 {
         self.cma.load(Ordering::Relaxed)
+    }
+
+    /// Frames of blocks that are set aside for atomic requests
+    /// (`nr_reserved_highatomic`).
+    pub fn reserved_high_atomic(&self) -> u64 {
+        self.high_atomic.load(Ordering::Relaxed)
     }
 
     /// Free frames of contiguous areas (`nr_free_cma`).
