@@ -19,6 +19,8 @@ use crate::tree::Tree;
 use crate::vma::{Backing, Lineage, Mapping, Vma};
 use crate::work::{PageWork, Treatment, Zap};
 
+mod wide;
+
 struct Drawn;
 
 struct Family {

@@ -2,8 +2,11 @@
 
 use foliant_units::{PAGE_SIZE, VirtAddr, VirtRange};
 
-/// First address a program cannot have (`TASK_SIZE` with four levels).
+/// First address that a program has only if it asked for it, and with four
+/// levels of tables not even then (`DEFAULT_MAP_WINDOW`).
 pub const TASK_END: VirtAddr = VirtAddr::new(0x7fff_ffff_f000);
+/// First address that a program cannot have with five levels (`TASK_SIZE_MAX`).
+pub const TASK_END_FIVE: VirtAddr = VirtAddr::new(0x00ff_ffff_ffff_f000);
 
 /// Pages between a growing stack and what is below it, in bytes (`stack_guard_gap`).
 pub const STACK_GUARD: u64 = 256 * PAGE_SIZE as u64;
@@ -94,6 +97,38 @@ impl Layout {
         layout
     }
 
+    /// The same on a machine with five levels of tables: there is more room, but
+    /// only for those who [hint](Self::end_for) at it.
+    #[must_use]
+    pub fn with_five_levels(mut self) -> Self {
+        self.end = TASK_END_FIVE;
+        self
+    }
+
+    /// Where the room ends for somebody who hints at `hint`. Programs use the
+    /// upper bits of pointers for themselves, so what lies above 47 bits goes
+    /// only to those who name such an address.
+    ///
+    /// # Linux source concept
+    /// `task_size_64bit()`.
+    pub fn end_for(&self, hint: VirtAddr) -> VirtAddr {
+        if hint > TASK_END {
+            self.end
+        } else {
+            TASK_END.min(self.end)
+        }
+    }
+
+    /// Whether `len` bytes at `hint` lie on one side of the border, inside the
+    /// space: a mapping across it was asked for by nobody.
+    ///
+    /// # Linux source concept
+    /// `mmap_address_hint_valid()`.
+    pub fn accepts_hint(&self, hint: VirtAddr, len: u64) -> bool {
+        hint.checked_add(len)
+            .is_some_and(|end| end <= self.end && (hint > TASK_END) == (end > TASK_END))
+    }
+
     /// The top of the first stack.
     pub fn stack_top(&mut self) -> VirtAddr {
         let shift = if self.random.is_some() {
@@ -155,6 +190,19 @@ mod tests {
             layout.mmap_base,
             page_up(0x7fff_ffff_f000 - 0x7fff_ffff_f000 / 6 * 5)
         );
+    }
+
+    #[test]
+    fn a_hint_is_on_one_side_of_the_border() {
+        let layout = Layout::new(8 << 20, Growth::TopDown, Randomness::None);
+        let border = TASK_END.raw();
+        let accepts = |layout: &Layout, at: u64, len| layout.accepts_hint(VirtAddr::new(at), len);
+        assert!(accepts(&layout, border - 0x2000, 0x2000) && !accepts(&layout, border - 0x1000, 0x2000));
+        assert!(!accepts(&layout, 1 << 47, 0x1000));
+        let layout = layout.with_five_levels();
+        assert!(accepts(&layout, border - 0x2000, 0x2000) && !accepts(&layout, border - 0x1000, 0x2000));
+        assert!(accepts(&layout, 1 << 47, 0x1000) && !accepts(&layout, 1 << 56, 0x1000));
+        assert!(accepts(&layout, TASK_END_FIVE.raw() - 0x1000, 0x1000));
     }
 
     #[test]

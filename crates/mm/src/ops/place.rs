@@ -140,7 +140,7 @@ impl<B: Backing, W: PageWork<B>> Change<'_, B, W> {
         }
         let layout = &self.book.layout;
         let hint = wanted.at.align_down(PAGE_SIZE as u64);
-        if hint != VirtAddr::ZERO && self.is_free(hint, wanted.len) {
+        if hint != VirtAddr::ZERO && layout.accepts_hint(hint, wanted.len) && self.is_free(hint, wanted.len) {
             return Ok(hint);
         }
         let floor = if wanted.above_4g {
@@ -148,7 +148,8 @@ impl<B: Backing, W: PageWork<B>> Change<'_, B, W> {
         } else {
             PAGE_SIZE as u64
         };
-        let limits = VirtRange::new(VirtAddr::new(floor), layout.mmap_base);
+        let more = layout.end_for(hint).raw() - layout.end_for(VirtAddr::ZERO).raw();
+        let limits = VirtRange::new(VirtAddr::new(floor), layout.mmap_base + more);
         self.gap(limits, wanted.len, Direction::TopDown)
             .or_else(|_| self.search_up(wanted))
     }
@@ -160,7 +161,7 @@ impl<B: Backing, W: PageWork<B>> Change<'_, B, W> {
         let limits = if wanted.low {
             VirtRange::new(VirtAddr::new(1 << 30), VirtAddr::new(1 << 31))
         } else {
-            VirtRange::new(layout.mmap_base_up, layout.end)
+            VirtRange::new(layout.mmap_base_up, layout.end_for(wanted.at))
         };
         if wanted.len > limits.end.raw() {
             return Err(Errno::NOMEM);
