@@ -63,6 +63,7 @@ unsafe impl Platform for Machine {
 // flushes cost is another question than what tables cost.
 unsafe impl Mmu for Machine {
     type Context = ();
+    type Levels = foliant_platform::FourLevels;
 
     fn context(&self, _root: PhysAddr) -> Result<(), Errno> {
         Ok(())

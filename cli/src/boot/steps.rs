@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, bail};
 use foliant_arch::layout::{I386, TEXT_START};
-use foliant_arch::x86_64::LongMode;
+use foliant_arch::x86_64::{X86_64, X86_64La57};
 use foliant_arch::x86_legacy::X86Legacy;
 use foliant_arch::x86_pae::X86Pae;
 use foliant_arch::{KernelFormat, KernelProt, Level};
@@ -166,8 +166,8 @@ fn map_memory(
         Arch::X86_64 | Arch::Arm64 => {
             log.line(format_args!("Using GB pages for direct mapping"));
             match args.levels {
-                5 => map_with::<LongMode<true>>(args, machine, early, image, log),
-                _ => map_with::<LongMode<false>>(args, machine, early, image, log),
+                5 => map_with::<X86_64La57>(args, machine, early, image, log),
+                _ => map_with::<X86_64>(args, machine, early, image, log),
             }
         }
     }

@@ -6,8 +6,9 @@ use foliant_units::{Pfn, PhysAddr};
 
 use crate::access::{Access, AccessKind, ErrorCode, Mode};
 use crate::format::{Entry, Format, Refusal};
-use crate::geometry::{Above, Geometry, LevelShape};
+use crate::geometry::{Above, Geometry};
 use crate::level::Level;
+use crate::x86_64::geometry;
 
 /// Extended page tables, with five levels where `FIVE`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -217,22 +218,7 @@ impl<const FIVE: bool> Format for Ept<FIVE> {
     type Rights = EptRights;
     type Control = EptControl;
 
-    const GEOMETRY: Geometry = Geometry {
-        levels: [
-            LevelShape::new(12, 9, true),
-            LevelShape::new(21, 9, true),
-            LevelShape::new(30, 9, true),
-            if FIVE {
-                LevelShape::new(39, 9, false)
-            } else {
-                LevelShape::folded(39)
-            },
-            LevelShape::new(if FIVE { 48 } else { 39 }, 9, false),
-        ],
-        entry_bytes: 8,
-        address_bits: if FIVE { 57 } else { 48 },
-        above: Above::Clear,
-    };
+    const GEOMETRY: Geometry = geometry(FIVE, Above::Clear);
 
     const OPEN: EptRights = EptRights(EptFlags::ALL.union(EptFlags::USER_EXECUTE));
 

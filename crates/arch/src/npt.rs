@@ -5,7 +5,7 @@ use crate::access::{Access, ErrorCode, Mode};
 use crate::format::{Format, Refusal};
 use crate::geometry::{Above, Geometry};
 use crate::level::Level;
-use crate::x86_64::{Control, LongMode, Pte, Rights};
+use crate::x86_64::{Control, Pte, Rights, X86_64, geometry};
 
 /// Nested tables, with five levels where `FIVE`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -24,21 +24,18 @@ impl<const FIVE: bool> Format for Npt<FIVE> {
     type Control = Control;
 
     /// Guest-physical addresses are not sign-extended.
-    const GEOMETRY: Geometry = Geometry {
-        above: Above::Clear,
-        ..LongMode::<FIVE>::GEOMETRY
-    };
+    const GEOMETRY: Geometry = geometry(FIVE, Above::Clear);
 
     const OPEN: Rights = Rights::OPEN;
 
     #[inline]
     fn narrow(rights: Rights, entry: Pte, level: Level) -> Rights {
-        LongMode::<FIVE>::narrow(rights, entry, level)
+        X86_64::narrow(rights, entry, level)
     }
 
     #[inline]
     fn is_reserved(entry: Pte, level: Level, control: &Control) -> bool {
-        LongMode::<FIVE>::is_reserved(entry, level, control)
+        X86_64::is_reserved(entry, level, control)
     }
 
     #[inline]
@@ -48,7 +45,7 @@ impl<const FIVE: bool> Format for Npt<FIVE> {
 
     #[inline]
     fn describe(access: Access, control: &Control) -> ErrorCode {
-        LongMode::<FIVE>::describe(as_user(access), control)
+        X86_64::describe(as_user(access), control)
     }
 
     #[inline]

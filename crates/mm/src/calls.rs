@@ -10,7 +10,7 @@ use foliant_units::{Errno, VirtAddr, Vpn, VpnRange};
 
 use crate::book::{Limits, Usage};
 use crate::flags::VmFlags;
-use crate::layout::{Layout, TASK_END};
+use crate::layout::{Layout, task_end};
 use crate::map::Change;
 use crate::ops::place::Wanted;
 use crate::ops::{Advised, MapRequest, MoveRequest};
@@ -164,7 +164,7 @@ impl<P: Mmu> Space<P> {
     /// As `mlockall(2)`.
     pub fn mlockall(&self, how: MlockAllFlags) -> Result<(), Errno> {
         if self.changed(|change| change.mlockall(how))? {
-            self.populate_quietly(VpnRange::new(Vpn::ZERO, TASK_END.page()));
+            self.populate_quietly(VpnRange::new(Vpn::ZERO, task_end::<P>().page()));
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Where things go in an address space.
 
+use foliant_platform::{Levels, Mmu};
 use foliant_units::{PAGE_SIZE, VirtAddr, VirtRange};
 
 /// First address that a program has only if it asked for it, and with four
@@ -7,6 +8,14 @@ use foliant_units::{PAGE_SIZE, VirtAddr, VirtRange};
 pub const TASK_END: VirtAddr = VirtAddr::new(0x7fff_ffff_f000);
 /// First address that a program cannot have with five levels (`TASK_SIZE_MAX`).
 pub const TASK_END_FIVE: VirtAddr = VirtAddr::new(0x00ff_ffff_ffff_f000);
+
+/// First address that a program cannot have on `P` (`TASK_SIZE_MAX`).
+pub const fn task_end<P: Mmu>() -> VirtAddr {
+    match P::Levels::FIVE {
+        true => TASK_END_FIVE,
+        false => TASK_END,
+    }
+}
 
 /// Pages between a growing stack and what is below it, in bytes (`stack_guard_gap`).
 pub const STACK_GUARD: u64 = 256 * PAGE_SIZE as u64;

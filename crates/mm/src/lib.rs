@@ -48,7 +48,7 @@ pub use fault::{
 };
 pub use flags::VmFlags;
 pub use history::History;
-pub use layout::{Growth, Layout, Randomness, STACK_GUARD, TASK_END, TASK_END_FIVE};
+pub use layout::{Growth, Layout, Randomness, STACK_GUARD, TASK_END, TASK_END_FIVE, task_end};
 pub use map::{AddressMap, Change};
 pub use object::{FileBacking, Latency, Object, ObjectId, Pages};
 pub use ops::{

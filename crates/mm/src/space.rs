@@ -5,9 +5,9 @@ use core::fmt;
 
 use foliant_arch::Level;
 use foliant_paging::{Gather, PageTables};
-use foliant_platform::Mmu;
 use foliant_platform::sync::Mutex;
 use foliant_platform::sync::atomic::{AtomicU8, Ordering};
+use foliant_platform::{Levels, Mmu};
 use foliant_units::{Errno, PAGE_SIZE, Vpn, VpnRange};
 
 use crate::anon::AnonFamily;
@@ -57,6 +57,10 @@ impl<P: Mmu> Space<P> {
     /// `NOMEM` without a frame for the top table; what the machine says.
     pub fn new(env: &Arc<Env<P>>, layout: Layout, limits: Limits) -> Result<Arc<Self>, Errno> {
         let kin = Kin::found(env.registry());
+        let layout = match P::Levels::FIVE {
+            true => layout.with_five_levels(),
+            false => layout,
+        };
         Self::with_map(env, &kin, AddressMap::new(layout, limits))
     }
 

@@ -14,7 +14,7 @@ use foliant_platform::Mmu;
 use foliant_units::{Errno, PAGE_SIZE, VirtAddr, Vpn};
 
 use crate::fault::{Access, Fault, FaultError};
-use crate::layout::TASK_END;
+use crate::layout::task_end;
 use crate::space::Space;
 
 /// A copy that met memory it could not reach.
@@ -141,7 +141,7 @@ impl<P: Mmu> Space<P> {
         if !at.is_aligned_to(4) {
             return Err(Errno::INVAL);
         }
-        if at >= TASK_END {
+        if at >= task_end::<P>() {
             return Err(Errno::FAULT);
         }
         self.with_page(at.page(), access, |content| work(content, at.offset()))
@@ -157,7 +157,9 @@ impl<P: Mmu> Space<P> {
         access: Access,
         mut work: impl FnMut(Content<'_>, usize, usize, usize),
     ) -> Result<(), CopyError> {
-        let fits = at.checked_add(len as u64).is_some_and(|end| end <= TASK_END);
+        let fits = at
+            .checked_add(len as u64)
+            .is_some_and(|end| end <= task_end::<P>());
         if !fits {
             return Err(CopyError {
                 done: 0,

@@ -55,7 +55,8 @@ mod tests;
 mod tree;
 mod unrolled;
 
-use foliant_arch::x86_64::X86_64;
+use foliant_arch::x86_64::LongMode;
+use foliant_platform::Mmu;
 
 pub use audit::Violation;
 pub use descend::Missing;
@@ -69,10 +70,10 @@ pub use store::{Header, Store, Words};
 pub use tree::{Reader, Tree};
 
 /// The page tables of one space, in frames of the machine's RAM.
-pub type PageTables<P, F = X86_64> = Tree<PhysStore<P>, F>;
+pub type PageTables<P, F = LongMode<<P as Mmu>::Levels>> = Tree<PhysStore<P>, F>;
 /// One locked table of a [`PageTables`].
-pub type Leaf<'t, P, F = X86_64> = TableGuard<'t, PhysStore<P>, F>;
+pub type Leaf<'t, P, F = LongMode<<P as Mmu>::Levels>> = TableGuard<'t, PhysStore<P>, F>;
 /// What was taken out of a [`PageTables`] and is not flushed yet.
-pub type Gather<'t, P, F = X86_64> = GatherOf<'t, PhysStore<P>, F>;
+pub type Gather<'t, P, F = LongMode<<P as Mmu>::Levels>> = GatherOf<'t, PhysStore<P>, F>;
 /// Editing a [`PageTables`] that nobody else uses.
-pub type ExclusiveCursor<'t, P, F = X86_64> = ExclusiveTables<'t, PhysStore<P>, F>;
+pub type ExclusiveCursor<'t, P, F = LongMode<<P as Mmu>::Levels>> = ExclusiveTables<'t, PhysStore<P>, F>;

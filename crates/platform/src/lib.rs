@@ -14,5 +14,5 @@ pub mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use mmu::{Flush, FlushKind, Mmu};
+pub use mmu::{FiveLevels, Flush, FlushKind, FourLevels, Levels, Mmu};
 pub use platform::{CpuId, Nanos, Platform};

@@ -25,6 +25,32 @@ pub struct Flush<'a> {
     pub tables_freed: bool,
 }
 
+/// How deep the tables of a machine are, where its format leaves a choice.
+///
+/// # Linux source concept
+/// `pgtable_l5_enabled()`, which is decided at boot; here it is decided when
+/// the machine is compiled, so that folded levels cost nothing.
+pub trait Levels: Copy + Default + core::fmt::Debug + Eq + Send + Sync + 'static {
+    /// Whether there are five levels, not four.
+    const FIVE: bool;
+}
+
+/// Four levels of tables: 47 bits for programs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct FourLevels;
+
+/// Five levels of tables (CR4.LA57): 56 bits for programs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct FiveLevels;
+
+impl Levels for FourLevels {
+    const FIVE: bool = false;
+}
+
+impl Levels for FiveLevels {
+    const FIVE: bool = true;
+}
+
 /// A platform with a memory-management unit.
 ///
 /// # Safety
@@ -37,6 +63,9 @@ pub unsafe trait Mmu: Platform {
     /// CPUs that may cache it, its tag, its host process. Dropping it ends the
     /// machine's knowledge of the space; no CPU runs on it any more.
     type Context: Send + Sync + 'static;
+
+    /// How deep the tables of its spaces are.
+    type Levels: Levels;
 
     /// Prepares a space whose top table is the frame at `root`.
     ///

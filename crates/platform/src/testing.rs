@@ -243,6 +243,7 @@ impl TestContext {
 // SAFETY: this machine has no translation caches, so none is ever stale.
 unsafe impl<const EXCLUSIVE: bool> Mmu for TestPlatform<EXCLUSIVE> {
     type Context = TestContext;
+    type Levels = crate::mmu::FourLevels;
 
     fn context(&self, root: PhysAddr) -> Result<TestContext, Errno> {
         Ok(TestContext {

@@ -76,6 +76,7 @@ unsafe impl Platform for Machine {
 // SAFETY: this machine never walks its tables, so it caches no translation.
 unsafe impl Mmu for Machine {
     type Context = ();
+    type Levels = foliant::platform::FourLevels;
 
     fn context(&self, _root: PhysAddr) -> Result<(), Errno> {
         Ok(())

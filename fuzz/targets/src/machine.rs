@@ -96,6 +96,7 @@ unsafe impl Platform for Machine {
 // SAFETY: programs reach memory through the tables alone: nothing is cached.
 unsafe impl Mmu for Machine {
     type Context = TestContext;
+    type Levels = foliant_platform::FourLevels;
 
     fn context(&self, root: PhysAddr) -> Result<TestContext, Errno> {
         self.platform.context(root)

@@ -3,7 +3,7 @@
 use foliant_arch::arm64::{Arm64, ArmRights, Descriptor, DescriptorFlags, hardware_level};
 use foliant_arch::ept::{Ept, EptEntry, EptFlags, EptRights};
 use foliant_arch::npt::Npt;
-use foliant_arch::x86_64::{LongMode, Pte, Rights};
+use foliant_arch::x86_64::{Levels, LongMode, Pte, Rights};
 use foliant_arch::x86_legacy::{LegacyEntry, X86Legacy};
 use foliant_arch::x86_pae::X86Pae;
 use foliant_arch::{Entry, Format, Level, Mode};
@@ -113,11 +113,11 @@ fn long_name(level: Level, five: bool) -> &'static str {
     }
 }
 
-impl<const FIVE: bool> Describe for LongMode<FIVE> {
+impl<L: Levels> Describe for LongMode<L> {
     const ARM_TEXT: bool = false;
 
     fn entry_name(level: Level) -> &'static str {
-        long_name(level, FIVE)
+        long_name(level, L::FIVE)
     }
 
     fn words(entry: Pte, level: Level) -> String {

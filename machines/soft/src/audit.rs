@@ -1,15 +1,15 @@
 //! Finding translations that should be gone.
 
 use foliant_arch::tlb::TlbEntry;
-use foliant_arch::x86_64::X86_64;
+use foliant_arch::x86_64::LongMode;
 use foliant_arch::{Entry, Format, Translation, peek};
 use foliant_phys::FrameFlags;
-use foliant_platform::{CpuId, Flush};
+use foliant_platform::{CpuId, Flush, Levels};
 use foliant_units::{Pfn, VirtAddr, Vpn, VpnRange};
 
 use crate::context::SoftContext;
 use crate::cpu::CpuState;
-use crate::machine::SoftMachine;
+use crate::machine::SoftMachineOf;
 use crate::space::SpaceState;
 
 /// How a cached translation differs from the tables.
@@ -59,7 +59,7 @@ pub enum Violation {
     },
 }
 
-impl SoftMachine {
+impl<L: Levels> SoftMachineOf<L> {
     /// Compares the TLBs of all CPUs with the tables, and adds what was found
     /// while programs ran. Nobody may be changing tables or running.
     pub fn audit(&self) -> Vec<Violation> {
@@ -96,7 +96,7 @@ impl SoftMachine {
     }
 
     /// Whether a CPU would go wrong without this flush.
-    pub(crate) fn is_needed(&self, context: &SoftContext, what: Flush<'_>) -> bool {
+    pub(crate) fn is_needed(&self, context: &SoftContext<L>, what: Flush<'_>) -> bool {
         let space = context.space();
         if context.is_kernel() {
             return self.kernel_flush_is_needed(what);
@@ -133,7 +133,11 @@ impl SoftMachine {
 
     /// The space whose tables must back an entry: a global one is the kernel's,
     /// whichever space was loaded when it was cached.
-    fn space_of(&self, cpu: &CpuState, entry: &TlbEntry<X86_64>) -> Option<std::sync::Arc<SpaceState>> {
+    fn space_of(
+        &self,
+        cpu: &CpuState<L>,
+        entry: &TlbEntry<LongMode<L>>,
+    ) -> Option<std::sync::Arc<SpaceState>> {
         if entry.global
             && let Some(kernel) = self.kernel()
         {
@@ -143,21 +147,25 @@ impl SoftMachine {
     }
 
     /// The space of a tag whose entries in `cpu` will be used as they are.
-    fn live_space(&self, cpu: &CpuState, tag: foliant_arch::tlb::Pcid) -> Option<std::sync::Arc<SpaceState>> {
+    fn live_space(
+        &self,
+        cpu: &CpuState<L>,
+        tag: foliant_arch::tlb::Pcid,
+    ) -> Option<std::sync::Arc<SpaceState>> {
         let tags = self.tags().lock();
         tags.get(tag).filter(|space| cpu.is_up_to_date(space)).cloned()
     }
 
-    fn now(&self, space: &SpaceState, page: Vpn) -> Option<Translation<X86_64>> {
-        peek::<X86_64>(
+    fn now(&self, space: &SpaceState, page: Vpn) -> Option<Translation<LongMode<L>>> {
+        peek::<LongMode<L>>(
             self,
             space.root,
-            X86_64::GEOMETRY.extend(page.base()),
+            LongMode::<L>::GEOMETRY.extend(page.base()),
             &self.control(),
         )
     }
 
-    fn compare(&self, space: &SpaceState, entry: &TlbEntry<X86_64>) -> Option<StaleKind> {
+    fn compare(&self, space: &SpaceState, entry: &TlbEntry<LongMode<L>>) -> Option<StaleKind> {
         let Some(now) = self.now(space, entry.page) else {
             return Some(StaleKind::Gone);
         };
@@ -165,7 +173,7 @@ impl SoftMachine {
         let same = now.frame_of(entry.page) == entry.frame && now.level >= entry.level;
         if !same {
             Some(StaleKind::OtherFrame)
-        } else if X86_64::exceeds(entry.rights, now.rights) {
+        } else if LongMode::<L>::exceeds(entry.rights, now.rights) {
             Some(StaleKind::Rights)
         } else if entry.dirty && !Entry::is_dirty(now.leaf) {
             Some(StaleKind::Dirty)
@@ -176,7 +184,7 @@ impl SoftMachine {
 
     /// The leaf table that is linked for `page` now.
     fn table_of(&self, space: &SpaceState, page: Vpn) -> Option<foliant_units::PhysAddr> {
-        foliant_arch::leaf_table::<X86_64>(self, space.root, page)
+        foliant_arch::leaf_table::<LongMode<L>>(self, space.root, page)
     }
 
     /// Notes if a CPU is about to use a frame that nobody owns. The caller

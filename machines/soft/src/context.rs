@@ -3,20 +3,22 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::machine::SoftMachine;
+use foliant_platform::{FourLevels, Levels};
+
+use crate::machine::SoftMachineOf;
 use crate::space::SpaceState;
 
 /// The machine's knowledge of one space: a tag that is its own while the
 /// context lives.
-pub struct SoftContext {
-    machine: SoftMachine,
+pub struct SoftContext<L: Levels = FourLevels> {
+    machine: SoftMachineOf<L>,
     space: Arc<SpaceState>,
     /// Whether the tables are the kernel's, which all spaces share.
     kernel: bool,
 }
 
-impl SoftContext {
-    pub(crate) fn new(machine: SoftMachine, space: Arc<SpaceState>, kernel: bool) -> Self {
+impl<L: Levels> SoftContext<L> {
+    pub(crate) fn new(machine: SoftMachineOf<L>, space: Arc<SpaceState>, kernel: bool) -> Self {
         Self {
             machine,
             space,
@@ -33,7 +35,7 @@ impl SoftContext {
     }
 }
 
-impl Drop for SoftContext {
+impl<L: Levels> Drop for SoftContext<L> {
     fn drop(&mut self) {
         if self.kernel {
             self.machine.forget_kernel(&self.space);
@@ -46,7 +48,7 @@ impl Drop for SoftContext {
     }
 }
 
-impl fmt::Debug for SoftContext {
+impl<L: Levels> fmt::Debug for SoftContext<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?} at {:?}", self.space.tag, self.space.root)
     }

@@ -3,20 +3,20 @@
 use std::sync::Arc;
 
 use foliant_arch::tlb::{Answer, Pcid, Tlb, TlbConfig, TlbEntry, TlbStats};
-use foliant_arch::x86_64::{Control, X86_64};
+use foliant_arch::x86_64::{Control, LongMode};
 use foliant_arch::{Access, Fault, walk_from};
-use foliant_platform::{CpuId, Flush};
+use foliant_platform::{CpuId, Flush, FourLevels, Levels};
 use foliant_units::VirtAddr;
 
-use crate::machine::SoftMachine;
+use crate::machine::SoftMachineOf;
 use crate::running::{AddressSpace, Running};
 use crate::space::SpaceState;
 
 /// What a CPU is, apart from the thread that plays it. Its lock is what makes
 /// an access, a walk or a shoot-down one indivisible step of this CPU.
 #[derive(Debug)]
-pub(crate) struct CpuState {
-    tlb: Tlb<X86_64>,
+pub(crate) struct CpuState<L: Levels> {
+    tlb: Tlb<LongMode<L>>,
     loaded: Option<Arc<SpaceState>>,
     /// Whether the loaded space is only kept because nobody needed another.
     lazy: bool,
@@ -35,7 +35,7 @@ pub(crate) enum Reaction {
     Deferred,
 }
 
-impl CpuState {
+impl<L: Levels> CpuState<L> {
     pub(crate) fn new(config: TlbConfig, tags: usize) -> Self {
         Self {
             tlb: Tlb::new(config),
@@ -112,11 +112,11 @@ impl CpuState {
     /// Translates one address of the loaded space as the processor does.
     pub(crate) fn translate(
         &mut self,
-        machine: &SoftMachine,
+        machine: &SoftMachineOf<L>,
         at: VirtAddr,
         access: Access,
         control: &Control,
-    ) -> Result<TlbEntry<X86_64>, Fault> {
+    ) -> Result<TlbEntry<LongMode<L>>, Fault> {
         let Some(space) = self.loaded.clone() else {
             return Err(Fault::NonCanonical(at));
         };
@@ -130,7 +130,7 @@ impl CpuState {
         }
     }
 
-    pub(crate) fn tlb(&self) -> &Tlb<X86_64> {
+    pub(crate) fn tlb(&self) -> &Tlb<LongMode<L>> {
         &self.tlb
     }
 
@@ -142,13 +142,13 @@ impl CpuState {
 
 /// A CPU, played by the thread that has this.
 #[derive(Debug)]
-pub struct Cpu<'m> {
-    machine: &'m SoftMachine,
+pub struct Cpu<'m, L: Levels = FourLevels> {
+    machine: &'m SoftMachineOf<L>,
     id: CpuId,
 }
 
-impl<'m> Cpu<'m> {
-    pub(crate) fn new(machine: &'m SoftMachine, id: CpuId) -> Self {
+impl<'m, L: Levels> Cpu<'m, L> {
+    pub(crate) fn new(machine: &'m SoftMachineOf<L>, id: CpuId) -> Self {
         Self { machine, id }
     }
 
@@ -158,7 +158,7 @@ impl<'m> Cpu<'m> {
     }
 
     /// The machine it is part of.
-    pub fn machine(&self) -> &'m SoftMachine {
+    pub fn machine(&self) -> &'m SoftMachineOf<L> {
         self.machine
     }
 
@@ -168,7 +168,7 @@ impl<'m> Cpu<'m> {
     }
 
     /// Runs in `space` until the result is dropped.
-    pub fn enter<'c, A: AddressSpace>(&'c mut self, space: &'c A) -> Running<'c, A> {
+    pub fn enter<'c, A: AddressSpace<L>>(&'c mut self, space: &'c A) -> Running<'c, A, L> {
         self.machine
             .cpu_state(self.id)
             .lock()

@@ -27,5 +27,5 @@ pub use audit::{StaleKind, Violation};
 pub use context::SoftContext;
 pub use cpu::Cpu;
 pub use forget::Forget;
-pub use machine::{FlushStats, SoftConfig, SoftMachine};
+pub use machine::{FlushStats, SoftConfig, SoftMachine, SoftMachineOf};
 pub use running::{AddressSpace, Running, Trap};

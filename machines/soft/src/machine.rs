@@ -10,7 +10,7 @@ use foliant_phys::{BootError, BootOptions, MemoryMap, Phys};
 use foliant_platform::sync::atomic::{AtomicU64, Ordering};
 use foliant_platform::sync::{Mutex, SpinLock};
 use foliant_platform::testing::TestPlatform;
-use foliant_platform::{CpuId, Flush, Mmu, Nanos, Platform};
+use foliant_platform::{CpuId, Flush, FourLevels, Levels, Mmu, Nanos, Platform};
 use foliant_units::{Errno, PhysAddr, PhysRange};
 
 use crate::audit::Violation;
@@ -75,13 +75,16 @@ struct Counts {
 
 /// A machine; a cheap handle to it.
 #[derive(Clone, Debug)]
-pub struct SoftMachine(Arc<Inner>);
+pub struct SoftMachineOf<L: Levels>(Arc<Inner<L>>);
+
+/// A machine with four levels of tables.
+pub type SoftMachine = SoftMachineOf<FourLevels>;
 
 #[derive(Debug)]
-struct Inner {
+struct Inner<L: Levels> {
     /// RAM, and CPUs as far as the memory manager sees them.
     base: TestPlatform<true>,
-    cpus: Box<[Mutex<CpuState>]>,
+    cpus: Box<[Mutex<CpuState<L>>]>,
     tags: Mutex<Tags>,
     control: Control,
     /// The kernel's own tables, if it has any.
@@ -89,11 +92,11 @@ struct Inner {
     forget: SpinLock<Forget>,
     counts: Counts,
     /// Whose frame records tell freed frames from used ones.
-    phys: OnceLock<Weak<Phys<SoftMachine>>>,
+    phys: OnceLock<Weak<Phys<SoftMachineOf<L>>>>,
     violations: Mutex<Vec<Violation>>,
 }
 
-impl SoftMachine {
+impl<L: Levels> SoftMachineOf<L> {
     /// A machine that has not booted.
     pub fn new(config: SoftConfig) -> Self {
         Self::try_new(config).unwrap_or_else(|why| panic!("no machine of this size: {why}"))
@@ -173,7 +176,7 @@ impl SoftMachine {
     }
 
     /// Lets `cpus` CPUs run `program` at the same time, and waits for them.
-    pub fn run<R: Send>(&self, cpus: u32, program: impl Fn(&mut Cpu<'_>) -> R + Sync) -> Vec<R> {
+    pub fn run<R: Send>(&self, cpus: u32, program: impl Fn(&mut Cpu<'_, L>) -> R + Sync) -> Vec<R> {
         let play = |id: u32| {
             self.0
                 .base
@@ -192,7 +195,7 @@ impl SoftMachine {
     }
 
     /// Runs `program` on one CPU, on the calling thread.
-    pub fn run_on<R>(&self, id: CpuId, program: impl FnOnce(&mut Cpu<'_>) -> R) -> R {
+    pub fn run_on<R>(&self, id: CpuId, program: impl FnOnce(&mut Cpu<'_, L>) -> R) -> R {
         self.0.base.on_cpu(id, || program(&mut Cpu::new(self, id)))
     }
 
@@ -228,11 +231,11 @@ impl SoftMachine {
         self.0.base.memory()
     }
 
-    pub(crate) fn cpu_state(&self, id: CpuId) -> &Mutex<CpuState> {
+    pub(crate) fn cpu_state(&self, id: CpuId) -> &Mutex<CpuState<L>> {
         &self.0.cpus[id.index()]
     }
 
-    pub(crate) fn cpu_states(&self) -> &[Mutex<CpuState>] {
+    pub(crate) fn cpu_states(&self) -> &[Mutex<CpuState<L>>] {
         &self.0.cpus
     }
 
@@ -269,7 +272,7 @@ impl SoftMachine {
     }
 
     /// The shoot-down proper.
-    fn shoot_down(&self, context: &SoftContext, what: Flush<'_>) {
+    fn shoot_down(&self, context: &SoftContext<L>, what: Flush<'_>) {
         if context.is_kernel() {
             // No CPU is spared: all of them run the kernel, lazily or not.
             for cpu in &self.0.cpus {
@@ -294,7 +297,7 @@ impl SoftMachine {
 
 // SAFETY: both are the test platform's promises, whose RAM, CPU numbers and
 // preemption these are.
-unsafe impl Platform for SoftMachine {
+unsafe impl<L: Levels> Platform for SoftMachineOf<L> {
     const CPU_IS_EXCLUSIVE: bool = true;
 
     fn ram(&self, at: PhysAddr) -> NonNull<u8> {
@@ -326,15 +329,16 @@ unsafe impl Platform for SoftMachine {
 // the lock of every CPU: one that runs the space drops the entries, one that
 // does not drops them before it uses any again. (`Forget` breaks this on
 // purpose; the memory that then goes wrong is the machine's, not the process's.)
-unsafe impl Mmu for SoftMachine {
-    type Context = SoftContext;
+unsafe impl<L: Levels> Mmu for SoftMachineOf<L> {
+    type Context = SoftContext<L>;
+    type Levels = L;
 
-    fn context(&self, root: PhysAddr) -> Result<SoftContext, Errno> {
+    fn context(&self, root: PhysAddr) -> Result<SoftContext<L>, Errno> {
         let space = self.0.tags.lock().take(root).ok_or(Errno::AGAIN)?;
         Ok(SoftContext::new(self.clone(), space, false))
     }
 
-    fn kernel_context(&self, root: PhysAddr) -> Result<SoftContext, Errno> {
+    fn kernel_context(&self, root: PhysAddr) -> Result<SoftContext<L>, Errno> {
         let mut kernel = self.0.kernel.lock();
         if kernel.is_some() {
             return Err(Errno::BUSY);
@@ -344,7 +348,7 @@ unsafe impl Mmu for SoftMachine {
         Ok(SoftContext::new(self.clone(), space, true))
     }
 
-    fn flush_local(&self, context: &SoftContext, what: Flush<'_>) {
+    fn flush_local(&self, context: &SoftContext<L>, what: Flush<'_>) {
         if !context.is_kernel() {
             return self.flush(context, what);
         }
@@ -353,7 +357,7 @@ unsafe impl Mmu for SoftMachine {
         self.0.counts.dropped.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn flush(&self, context: &SoftContext, what: Flush<'_>) {
+    fn flush(&self, context: &SoftContext<L>, what: Flush<'_>) {
         self.0.counts.flushes.fetch_add(1, Ordering::Relaxed);
         let left = self.0.forget.lock().act(&what);
         if left != Left::All {

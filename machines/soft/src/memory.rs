@@ -6,15 +6,15 @@
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use foliant_arch::EntryMemory;
-use foliant_platform::Platform;
+use foliant_platform::{Levels, Platform};
 use foliant_units::PhysAddr;
 
-use crate::machine::SoftMachine;
+use crate::machine::SoftMachineOf;
 
 /// What a place without memory reads as.
 const NOTHING: u64 = !0;
 
-impl SoftMachine {
+impl<L: Levels> SoftMachineOf<L> {
     fn has_ram(&self, at: PhysAddr, len: u64) -> bool {
         let ram = self.ram_range();
         ram.contains(at) && len <= ram.end - at
@@ -82,7 +82,7 @@ impl SoftMachine {
     }
 }
 
-impl EntryMemory for SoftMachine {
+impl<L: Levels> EntryMemory for SoftMachineOf<L> {
     fn load(&self, at: PhysAddr, bytes: u64) -> u64 {
         let found = match bytes {
             4 => self.half(at).map(|half| u64::from(half.load(Ordering::Acquire))),

@@ -2,15 +2,16 @@
 
 use foliant_arch::{ErrorCode, PageFault};
 use foliant_mm::{Access, Fault, FaultError, Space};
+use foliant_platform::Levels;
 
 use crate::context::SoftContext;
-use crate::machine::SoftMachine;
+use crate::machine::SoftMachineOf;
 use crate::running::AddressSpace;
 
-impl AddressSpace for Space<SoftMachine> {
+impl<L: Levels> AddressSpace<L> for Space<SoftMachineOf<L>> {
     type Refusal = FaultError;
 
-    fn context(&self) -> &SoftContext {
+    fn context(&self) -> &SoftContext<L> {
         Space::context(self)
     }
 

@@ -2,23 +2,23 @@
 
 use foliant_arch::x86_64::{Control, Pkru};
 use foliant_arch::{Access, AccessKind, Fault, Mode, PageFault};
-use foliant_platform::CpuId;
+use foliant_platform::{CpuId, FourLevels, Levels};
 use foliant_units::{PAGE_SIZE, PhysAddr, VirtAddr};
 
 use crate::context::SoftContext;
-use crate::machine::SoftMachine;
+use crate::machine::SoftMachineOf;
 
 /// How often one access may fault before it counts as stuck: more often than
 /// any race can make it, less often than a test is patient.
 const PATIENCE: u32 = 500;
 
 /// What a CPU runs in: tables, and somebody who resolves their faults.
-pub trait AddressSpace {
+pub trait AddressSpace<L: Levels = FourLevels> {
     /// Why a fault is not resolved.
     type Refusal;
 
     /// The machine's context of its tables.
-    fn context(&self) -> &SoftContext;
+    fn context(&self) -> &SoftContext<L>;
 
     /// Resolves a fault; the access is then tried again.
     ///
@@ -40,16 +40,16 @@ pub enum Trap<R> {
 
 /// A CPU in a space. Dropping it leaves the space loaded lazily.
 #[derive(Debug)]
-pub struct Running<'c, A> {
-    machine: &'c SoftMachine,
+pub struct Running<'c, A, L: Levels = FourLevels> {
+    machine: &'c SoftMachineOf<L>,
     id: CpuId,
     space: &'c A,
     mode: Mode,
     control: Control,
 }
 
-impl<'c, A: AddressSpace> Running<'c, A> {
-    pub(crate) fn new(machine: &'c SoftMachine, id: CpuId, space: &'c A) -> Self {
+impl<'c, L: Levels, A: AddressSpace<L>> Running<'c, A, L> {
+    pub(crate) fn new(machine: &'c SoftMachineOf<L>, id: CpuId, space: &'c A) -> Self {
         Self {
             machine,
             id,
@@ -185,7 +185,7 @@ impl<'c, A: AddressSpace> Running<'c, A> {
     }
 }
 
-impl<A> Drop for Running<'_, A> {
+impl<A, L: Levels> Drop for Running<'_, A, L> {
     fn drop(&mut self) {
         self.machine.cpu_state(self.id).lock().go_lazy();
     }

@@ -1,5 +1,9 @@
 //! Geometry, and how rights narrow from level to level.
 
+use core::marker::PhantomData;
+
+use foliant_platform::{FiveLevels, FourLevels, Levels};
+
 use super::control::{Control, Rights, describe};
 use super::flags::PteFlags;
 use super::pte::{MAX_PHYS_BITS, Pte};
@@ -8,37 +12,42 @@ use crate::format::{Format, Refusal};
 use crate::geometry::{Above, Geometry, LevelShape};
 use crate::level::Level;
 
-/// x86-64 paging with four levels, or with five where `FIVE` (Intel SDM
-/// volume 3, 4.5 "4-level paging and 5-level paging").
+/// x86-64 paging with four levels or five, as `L` says (Intel SDM volume 3,
+/// 4.5 "4-level paging and 5-level paging").
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct LongMode<const FIVE: bool>;
+pub struct LongMode<L>(PhantomData<L>);
 
 /// Four levels: 48-bit addresses.
-pub type X86_64 = LongMode<false>;
+pub type X86_64 = LongMode<FourLevels>;
 /// Five levels (CR4.LA57): 57-bit addresses.
-pub type X86_64La57 = LongMode<true>;
+pub type X86_64La57 = LongMode<FiveLevels>;
 
-impl<const FIVE: bool> Format for LongMode<FIVE> {
-    type Entry = Pte;
-    type Rights = Rights;
-    type Control = Control;
-
-    const GEOMETRY: Geometry = Geometry {
+/// Tables of 512 entries of eight bytes, with leaves of 4 KiB, 2 MiB and 1 GiB.
+pub(crate) const fn geometry(five: bool, above: Above) -> Geometry {
+    Geometry {
         levels: [
             LevelShape::new(12, 9, true),
             LevelShape::new(21, 9, true),
             LevelShape::new(30, 9, true),
-            if FIVE {
+            if five {
                 LevelShape::new(39, 9, false)
             } else {
                 LevelShape::folded(39)
             },
-            LevelShape::new(if FIVE { 48 } else { 39 }, 9, false),
+            LevelShape::new(if five { 48 } else { 39 }, 9, false),
         ],
         entry_bytes: 8,
-        address_bits: if FIVE { 57 } else { 48 },
-        above: Above::Sign,
-    };
+        address_bits: if five { 57 } else { 48 },
+        above,
+    }
+}
+
+impl<L: Levels> Format for LongMode<L> {
+    type Entry = Pte;
+    type Rights = Rights;
+    type Control = Control;
+
+    const GEOMETRY: Geometry = geometry(L::FIVE, Above::Sign);
 
     const OPEN: Rights = Rights::OPEN;
 

@@ -1,6 +1,7 @@
 //! The kernel's leaves on x86-64, with cache modes through the PAT as Linux
 //! programs it: 0 WB, 1 WC, 2 UC-, 3 UC, 4 WB, 5 WP, 6 UC-, 7 WT.
 
+use foliant_platform::Levels;
 use foliant_units::Pfn;
 
 use super::flags::PteFlags;
@@ -41,7 +42,7 @@ const fn pat_bit(level: Level) -> PteFlags {
     }
 }
 
-impl<const FIVE: bool> KernelFormat for LongMode<FIVE> {
+impl<L: Levels> KernelFormat for LongMode<L> {
     #[inline]
     fn kernel_leaf(frame: Pfn, level: Level, prot: KernelProt) -> Pte {
         let mut flags = PteFlags::PRESENT | PteFlags::ACCESSED;

@@ -11,5 +11,7 @@ pub use absent::{Absent, Markers, MigrationKind, PrivateKind, SwapEntry, SwapMar
 pub(crate) use control::describe;
 pub use control::{Control, Pkru, Rights};
 pub use flags::PteFlags;
+pub use foliant_platform::{FiveLevels, FourLevels, Levels};
+pub(crate) use format::geometry;
 pub use format::{LongMode, X86_64, X86_64La57};
 pub use pte::{MAX_PHYS_BITS, Pte};

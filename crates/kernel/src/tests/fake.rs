@@ -75,6 +75,7 @@ unsafe impl Platform for Fake {
 // SAFETY: programs reach memory through the tables alone: nothing is cached.
 unsafe impl Mmu for Fake {
     type Context = TestContext;
+    type Levels = foliant_platform::FourLevels;
     fn context(&self, root: PhysAddr) -> Result<TestContext, Errno> {
         self.platform.context(root)
     }

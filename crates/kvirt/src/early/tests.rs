@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::string::String;
 use std::vec::Vec;
 
-use foliant_arch::x86_64::{Control, LongMode, X86_64};
+use foliant_arch::x86_64::{Control, X86_64, X86_64La57};
 use foliant_arch::x86_legacy::X86Legacy;
 use foliant_arch::x86_pae::X86Pae;
 use foliant_arch::{CacheMode, Format, KernelFormat, KernelProt, Level, peek};
@@ -133,7 +133,7 @@ fn every_format_maps_its_ram() {
     let four = low(FOUR, Level::PMD, false);
     check::<X86_64>(&map::<X86_64>(&ram, four), four, &Control::default());
     let five = low(0xff11_0000_0000_0000, Level::PUD, false);
-    type Five = LongMode<true>;
+    type Five = X86_64La57;
     check::<Five>(&map::<Five>(&ram, five), five, &Control::default());
     let pae = low(0xc000_0000, Level::PMD, true);
     let leaves = check::<X86Pae>(&map::<X86Pae>(&ram, pae), pae, &Control::default());
@@ -373,7 +373,7 @@ fn nothing_is_writable_and_executable<F: KernelFormat>(config: DirectConfig, con
 
 #[test]
 fn text_is_not_written_and_data_not_executed() {
-    type Five = LongMode<true>;
+    type Five = X86_64La57;
     let on = Control {
         write_protect: true,
         no_execute: true,

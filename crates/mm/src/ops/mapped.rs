@@ -25,9 +25,8 @@ impl<B: Backing> AddressMap<B> {
         if !start.is_aligned() {
             return Err(Errno::INVAL);
         }
-        let end = start
-            .checked_add(len)
-            .filter(|end| *end <= crate::layout::TASK_END);
+        let space_end = self.book().layout.end;
+        let end = start.checked_add(len).filter(|end| *end <= space_end);
         let end = end
             .ok_or(Errno::NOMEM)?
             .align_up(PAGE_SIZE as u64)

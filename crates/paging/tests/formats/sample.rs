@@ -3,7 +3,7 @@
 use foliant_arch::arm64::{Arm64, Descriptor, DescriptorFlags};
 use foliant_arch::ept::{Ept, EptEntry, EptFlags};
 use foliant_arch::npt::Npt;
-use foliant_arch::x86_64::{LongMode, Pte, PteFlags};
+use foliant_arch::x86_64::{Pte, PteFlags, X86_64, X86_64La57};
 use foliant_arch::x86_legacy::{LegacyEntry, X86Legacy};
 use foliant_arch::x86_pae::X86Pae;
 use foliant_arch::{Entry, Format, Level};
@@ -41,7 +41,7 @@ macro_rules! long {
     )+};
 }
 
-long!(LongMode<false>, LongMode<true>, Npt<false>, Npt<true>, X86Pae);
+long!(X86_64, X86_64La57, Npt<false>, Npt<true>, X86Pae);
 
 impl Sample for X86Legacy {
     fn leaf(frame: Pfn, level: Level) -> LegacyEntry {

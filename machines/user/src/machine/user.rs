@@ -238,6 +238,7 @@ unsafe impl Platform for User {
 // remove the mappings before they run guest code again.
 unsafe impl Mmu for User {
     type Context = Context;
+    type Levels = foliant_platform::FourLevels;
 
     fn context(&self, root: PhysAddr) -> Result<Context, Errno> {
         Ok(Context(SpaceState::new(root)))
