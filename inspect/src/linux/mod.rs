@@ -8,6 +8,7 @@ mod kernel;
 mod parts;
 mod process;
 mod roots;
+mod shape;
 
 pub use btf::Btf;
 pub use error::LinuxError;

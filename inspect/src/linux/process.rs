@@ -6,6 +6,7 @@ use super::btf::Btf;
 use super::error::LinuxError;
 use super::kallsyms::Symbols;
 use super::kernel::Kernel;
+use super::shape;
 use crate::root::Root;
 
 /// More processes than this no kernel has.
@@ -63,9 +64,15 @@ impl Kernel<'_> {
     pub fn processes(&self) -> Result<Vec<Process>, LinuxError> {
         let symbols = Symbols::read(self).ok();
         let named = symbols.as_ref().and_then(|symbols| Btf::read(self, symbols).ok());
-        let btf = named
-            .or_else(|| Btf::search(self.image()))
-            .ok_or(LinuxError::NoType("types"))?;
+        let Some(btf) = named.or_else(|| Btf::search(self.image())) else {
+            // Kernels of i386 have no types; what structures hold shows what they are.
+            let seen = if self.is_wide() {
+                None
+            } else {
+                shape::processes(self)
+            };
+            return seen.ok_or(LinuxError::NoType("types"));
+        };
         let places = Places::find(&btf)?;
         let init = symbols
             .and_then(|symbols| symbols.get("init_task"))
