@@ -78,7 +78,8 @@ impl<P: Platform> Clone for Frame<'_, P> {
 }
 
 impl<P: Platform> Drop for Frame<'_, P> {
-    #[inline]
+    // So that what is called has the number, not the place of a frame.
+    #[inline(always)]
     fn drop(&mut self) {
         self.phys.put(self.pfn);
     }

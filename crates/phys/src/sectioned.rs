@@ -2,7 +2,7 @@
 
 use core::mem::size_of;
 use core::ops::Index;
-use core::ptr::null_mut;
+use core::ptr::{NonNull, null_mut};
 // Not the atomics that models watch: a piece comes before everything that is in
 // it and goes after it, so no protocol of the allocator turns on when it is seen.
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
@@ -191,9 +191,21 @@ impl<T: Blank, const SHIFT: u32> Index<usize> for Sectioned<T, SHIFT> {
 /// serves `1 << SHIFT` of them: found with one comparison.
 #[derive(Debug)]
 pub(crate) struct Pairs<T, U, const SHIFT: u32> {
-    window: Window<T>,
-    shared: AtomicPtr<U>,
+    /// The first element that is found here.
+    start: usize,
+    /// How many follow; less when a piece goes.
+    len: AtomicUsize,
+    /// Where the first is. Plain words, unlike those of a window: the short ways
+    /// of the allocator begin here, and each load of an atomic is an instruction.
+    each: NonNull<T>,
+    /// Where the other table begins.
+    shared: NonNull<U>,
 }
+
+// SAFETY: shared slices, as tables are.
+unsafe impl<T: Blank, U: Blank, const SHIFT: u32> Sync for Pairs<T, U, SHIFT> {}
+// SAFETY: as above.
+unsafe impl<T: Blank, U: Blank, const SHIFT: u32> Send for Pairs<T, U, SHIFT> {}
 
 impl<T: Blank, U: Blank, const SHIFT: u32> Pairs<T, U, SHIFT> {
     /// Of a table whose window is open.
@@ -204,37 +216,37 @@ impl<T: Blank, U: Blank, const SHIFT: u32> Pairs<T, U, SHIFT> {
         let window = &each.window;
         let len = window.len.load(Ordering::Relaxed);
         let served = (shared.len() << SHIFT).saturating_sub(window.start);
+        let first = window.base.load(Ordering::Relaxed).wrapping_add(window.start);
         Self {
-            window: Window {
-                start: window.start,
-                len: AtomicUsize::new(len.min(served)),
-                base: AtomicPtr::new(window.base.load(Ordering::Relaxed)),
-            },
-            shared: AtomicPtr::new(shared.as_ptr().cast_mut()),
+            start: window.start,
+            len: AtomicUsize::new(len.min(served)),
+            // An empty window has no first element, and no use for one.
+            each: NonNull::new(first).unwrap_or(NonNull::dangling()),
+            shared: NonNull::from(&**shared).cast(),
         }
     }
 
     /// An element, and the one that it shares with its neighbours.
     #[inline]
     pub(crate) fn get(&self, at: usize) -> Option<(&T, &U)> {
-        let window = &self.window;
-        if at.wrapping_sub(window.start) >= window.len.load(Ordering::Relaxed) {
+        let within = at.wrapping_sub(self.start);
+        if within >= self.len.load(Ordering::Relaxed) {
             return None;
         }
-        let each = window.base.load(Ordering::Relaxed).wrapping_add(at);
         // SAFETY: the window covers pieces side by side, whose memory is still
         // there (promised to `new`).
-        let each = unsafe { &*each };
-        let shared = self.shared.load(Ordering::Relaxed).wrapping_add(at >> SHIFT);
+        let each = unsafe { self.each.add(within).as_ref() };
         // SAFETY: `at >> SHIFT` is below the length of the table (`new`); the
         // rest as above.
-        let shared = unsafe { &*shared };
+        let shared = unsafe { self.shared.add(at >> SHIFT).as_ref() };
         Some((each, shared))
     }
 
     /// Elements from `at` on are found in some other way from now on.
     pub(crate) fn end_at(&self, at: usize) {
-        self.window.end_at(at);
+        if let Some(left) = at.checked_sub(self.start) {
+            self.len.fetch_min(left, Ordering::Relaxed);
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use foliant_platform::sync::atomic::{AtomicU32, Ordering};
 use foliant_units::{Order, Pfn, PfnRange};
 
 use super::entry::{Batch, Entry};
-use super::hints::{Hints, map_of};
+use super::hints::{Hints, Shifts, map_of};
 use super::kind::BlockKind;
 use super::line::{BLOCK, DoubleFree, Line};
 use super::request::Mobility;
@@ -71,6 +71,16 @@ impl Blocks {
         });
     }
 
+    /// Takes all of a block as one folio, if it is free. The caller holds its
+    /// claim.
+    pub(crate) fn take_whole(&self, _: &Claim<'_>, block: usize) -> Option<Entry> {
+        if !self.lines[block].claim_whole() {
+            return None;
+        }
+        let fresh = self.ram_was_zeroed && self.used[block].mark_whole();
+        Some(Entry::new(frame_at(block, 0), fresh))
+    }
+
     /// Takes exactly these frames of one block, or none and says which place is
     /// not free. The caller holds the claim.
     pub(crate) fn take_exactly(&self, _: &Claim<'_>, frames: PfnRange) -> Result<(), usize> {
@@ -94,10 +104,35 @@ impl Blocks {
             }
             return;
         }
+        let Some(map) =
+            map_of(BlockKind::Of(Mobility::Movable), Level::Whole).filter(|_| order == Order::PMD)
+        else {
+            for entry in entries {
+                self.put_folio(zone, entry.pfn(), order)
+                    .unwrap_or_else(|DoubleFree| bad(entry.pfn()));
+            }
+            return;
+        };
+        let mut whole = self.hints.shifts(zone, map, true);
         for entry in entries {
-            self.put_folio(zone, entry.pfn(), order)
-                .unwrap_or_else(|DoubleFree| bad(entry.pfn()));
+            if self.put_whole(zone, entry.pfn(), &mut whole).is_err() {
+                bad(entry.pfn());
+            }
         }
+    }
+
+    /// Puts a whole block back. Those of any mobility stand in one map.
+    fn put_whole(&self, zone: &Zone, pfn: Pfn, whole: &mut Shifts<'_>) -> Result<(), DoubleFree> {
+        let block = block_of(pfn);
+        let result = self.lines[block].free(0, Order::PMD);
+        let tag = &self.tags[block];
+        let open = tag.kind().mobility().is_some();
+        if open && result.is_ok() && tag.move_level(Level::Full, Level::Whole) {
+            whole.add(block);
+        } else {
+            self.refresh(zone, block);
+        }
+        result
     }
 
     /// Puts one folio back.
@@ -161,9 +196,11 @@ impl Blocks {
         let before = tag.kind();
         if before != BlockKind::Of(mobility) && before.mobility().is_some() {
             let level = tag.set_mobility(mobility);
-            let after = tag.kind();
-            self.hints
-                .shift(zone, block, map_of(before, level), map_of(after, level));
+            let (from, to) = (map_of(before, level), map_of(tag.kind(), level));
+            // Whole blocks of any mobility stand in one map.
+            if from != to {
+                self.hints.shift(zone, block, from, to);
+            }
         }
     }
 

@@ -12,8 +12,9 @@ use crate::ram::Table;
 use crate::zone::{ZONE_KINDS, ZoneId, ZoneKind};
 
 /// The state of one CPU.
+// Aligned to a power of two that it does not fill, so that a shift finds it.
 #[derive(Debug, Default)]
-#[repr(C, align(64))]
+#[repr(C, align(512))]
 pub(crate) struct CpuArea {
     /// Whether someone is using what is this CPU's.
     busy: AtomicBool,

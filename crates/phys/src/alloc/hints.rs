@@ -68,6 +68,19 @@ impl Hints {
         }
     }
 
+    /// Collects blocks that leave a map, or come into it, so that those of one
+    /// word are moved in one step.
+    pub(crate) fn shifts<'a>(&'a self, zone: &'a Zone, map: usize, come: bool) -> Shifts<'a> {
+        Shifts {
+            hints: self,
+            zone,
+            map,
+            come,
+            first: 0,
+            bits: 0,
+        }
+    }
+
     /// Puts a run of blocks into a map, at boot.
     pub(crate) fn fill(&self, zone: &Zone, map: usize, blocks: Range<usize>) {
         for block in blocks {
@@ -95,5 +108,51 @@ impl Hints {
 
     fn word(&self, map: usize, block: usize) -> &AtomicU64 {
         &self.words[map * self.per_map + block / 64].0
+    }
+}
+
+/// Blocks on their way into a map or out of it; what is left is moved when this
+/// is dropped.
+#[derive(Debug)]
+pub(crate) struct Shifts<'a> {
+    hints: &'a Hints,
+    zone: &'a Zone,
+    map: usize,
+    come: bool,
+    /// The first block of the word.
+    first: usize,
+    bits: u64,
+}
+
+impl Shifts<'_> {
+    pub(crate) fn add(&mut self, block: usize) {
+        let first = block & !63;
+        if first != self.first {
+            self.flush();
+            self.first = first;
+        }
+        self.bits |= 1 << (block % 64);
+    }
+
+    fn flush(&mut self) {
+        let bits = core::mem::take(&mut self.bits);
+        if bits == 0 {
+            return;
+        }
+        let word = self.hints.word(self.map, self.first);
+        let hinted = &self.zone.hinted[self.map];
+        if self.come {
+            let new = bits & !word.fetch_or(bits, Ordering::Relaxed);
+            hinted.fetch_add(new.count_ones() as i32, Ordering::Relaxed);
+        } else {
+            let gone = bits & word.fetch_and(!bits, Ordering::Relaxed);
+            hinted.fetch_sub(gone.count_ones() as i32, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Shifts<'_> {
+    fn drop(&mut self) {
+        self.flush();
     }
 }

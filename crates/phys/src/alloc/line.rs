@@ -89,6 +89,30 @@ impl Line {
         }
     }
 
+    /// Clears the line if all of its frames are free. The caller holds the claim.
+    pub(crate) fn claim_whole(&self) -> bool {
+        // Acquire: as in `clear_word`.
+        let right = ordering(Mutant::ClaimRelaxed, Ordering::Acquire);
+        let whole = self.0.iter().all(|word| word.load(right) == u64::MAX);
+        if whole {
+            // Plain stores, as in `clear_word`.
+            self.0.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+        }
+        whole
+    }
+
+    /// Marks all frames, as [`mark`](Self::mark), and tells whether none was.
+    pub(crate) fn mark_whole(&self) -> bool {
+        if self.is_whole() {
+            return false;
+        }
+        let all_new = self.is_used_up();
+        self.0
+            .iter()
+            .for_each(|word| word.store(u64::MAX, Ordering::Relaxed));
+        all_new
+    }
+
     fn claim_in_words(&self, order: Order, want: u32, mut taken: impl FnMut(usize, u64, u64)) {
         let mut left = want;
         for (at, word) in self.0.iter().enumerate() {

@@ -17,7 +17,8 @@ use crate::zone::{Zone, ZoneId};
 
 impl<P: Platform> Phys<P> {
     /// Puts one reference to the folio at `pfn`; the last frees it.
-    #[inline]
+    // Never: it needs no stack and no register of the caller's.
+    #[inline(never)]
     pub(crate) fn put(&self, pfn: Pfn) {
         if !self.put_to_ring(pfn, CpuGuard::last_ring) {
             self.put_elsewhere(pfn);

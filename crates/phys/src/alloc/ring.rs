@@ -66,14 +66,15 @@ pub(crate) struct RingSize {
 }
 
 impl RingSize {
-    /// For each class, where a ring of single frames takes `batch` at once.
-    pub(crate) fn for_batch(batch: u32) -> [Self; RING_CLASSES] {
+    /// For each class, where a ring of single frames takes `batch` at once and
+    /// one of blocks takes `blocks`.
+    pub(crate) fn for_batch(batch: u32, blocks: u32) -> [Self; RING_CLASSES] {
         core::array::from_fn(|class| {
             if class == RingClass::NONE.index() {
                 return Self::default();
             }
             let batch = match RingClass::order_at(class).raw() {
-                9 => batch / 16,
+                9 => blocks,
                 raw => batch >> raw,
             };
             let batch = batch.max(1) as u16;

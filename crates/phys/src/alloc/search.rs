@@ -253,6 +253,7 @@ impl Blocks {
             return;
         };
         let mut from = 0;
+        let mut left = self.hints.shifts(zone, map, false);
         while let Some(block) = self.hints.next(zone, map, from)
             && (into.len() as u32) < want.count
         {
@@ -268,15 +269,15 @@ impl Blocks {
             let Some(claim) = self.tags[block].try_claim() else {
                 continue;
             };
-            let whole = self.is_whole_and_open(zone, block);
-            if whole {
+            let open = self.tags[block].kind().mobility().is_some() && self.is_of(zone, block);
+            let whole = open.then(|| self.take_whole(&claim, block)).flatten();
+            if let Some(entry) = whole {
                 self.retag(&claim, zone, block, want.mobility);
-                self.take(&claim, block, want.order, 1, into);
+                into.push(entry);
             }
             // Nobody can have freed any of its frames in between.
-            let kind = self.tags[block].kind();
-            if whole && claim.end_at(Level::Whole, Level::Full) {
-                self.hints.shift(zone, block, map_of(kind, Level::Whole), None);
+            if whole.is_some() && claim.end_at(Level::Whole, Level::Full) {
+                left.add(block);
             } else {
                 self.refresh(zone, block);
             }

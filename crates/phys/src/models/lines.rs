@@ -106,3 +106,29 @@ fn loom_a_frame_is_claimed_with_its_content() {
         &[Mutant::FreeRelaxed, Mutant::ClaimRelaxed, Mutant::ClaimStores],
     );
 }
+
+#[test]
+fn loom_a_whole_block_is_claimed_with_its_content() {
+    holds_and_catches(
+        || {
+            // The block is in use by this thread, as one folio.
+            let one = Block::with_free(&[]);
+            let two = one.clone();
+            let taker = thread::spawn(move || {
+                let claim = two.tag.claim();
+                let taken = two.line.claim_whole();
+                drop(claim);
+                if taken {
+                    two.contents[0].write();
+                }
+                taken
+            });
+            one.contents[0].write();
+            one.line.free(0, Order::PMD).unwrap();
+            let taken = taker.join().unwrap();
+            assert_eq!(one.line.is_whole(), !taken);
+            assert_eq!(one.line.is_used_up(), taken);
+        },
+        &[Mutant::FreeRelaxed, Mutant::ClaimRelaxed],
+    );
+}

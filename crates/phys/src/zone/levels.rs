@@ -41,7 +41,7 @@ impl Levels {
             fold_at: AtomicI64::new(1),
             rings: core::array::from_fn(|_| AtomicU32::new(0)),
         };
-        levels.set_rings(RingSize::for_batch(1));
+        levels.set_rings(RingSize::for_batch(1, 1));
         levels
     }
 

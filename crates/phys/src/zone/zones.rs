@@ -165,7 +165,7 @@ impl Zones {
                     boost_limit: marks.high * policy.watermark_boost / 10_000,
                     reserve: reserve[zone.kind().index()],
                     fold_at: (frames / (64 * u64::from(cpus))).clamp(1, 32_768) as i64,
-                    rings: RingSize::for_batch(batch(frames, cpus)),
+                    rings: RingSize::for_batch(batch(frames, cpus), batch_of_blocks(frames, cpus)),
                 });
             }
         }
@@ -205,6 +205,12 @@ fn batch(managed: u64, cpus: u32) -> u32 {
     (managed / (u64::from(cpus) * 64)).clamp(1, 64) as u32
 }
 
+/// How many blocks a CPU takes at once; what the rings of all CPUs hold of one
+/// mobility is at most an eighth of memory.
+fn batch_of_blocks(managed: u64, cpus: u32) -> u32 {
+    (managed / 512 / (u64::from(cpus) * 16)).clamp(1, 8) as u32
+}
+
 /// The first frame of the Movable zone, for `bytes` from the top of RAM.
 pub(crate) fn movable_start(memory: impl DoubleEndedIterator<Item = PfnRange>, bytes: u64) -> Pfn {
     const LARGEST_BLOCK: u64 = 1024;
@@ -230,7 +236,9 @@ mod tests {
         assert_eq!(batch(1 << 18, 4), 64);
         assert_eq!(batch(4096, 4), 16);
         assert_eq!(batch(64, 8), 1);
-        let of_order_9 = RingSize::for_batch(64)[4];
-        assert_eq!((of_order_9.batch, of_order_9.limit), (4, 7));
+        let blocks = |managed| batch_of_blocks(managed, 4);
+        assert_eq!([1 << 13, 1 << 17, 1 << 20].map(blocks), [1, 4, 8]);
+        let of_order_9 = RingSize::for_batch(64, 8)[4];
+        assert_eq!((of_order_9.batch, of_order_9.limit), (8, 15));
     }
 }
