@@ -23,6 +23,9 @@ pub(crate) struct Report {
     pub(crate) processes_left_out: u64,
     /// Faults of all processes, by kind.
     pub(crate) faults: Vec<Count>,
+    /// Faults that filled a block of private memory, or had no memory for one,
+    /// by its size; empty where no size is switched on.
+    pub(crate) blocks: Vec<Count>,
     /// The machine's zones at the end.
     pub(crate) zones: Vec<Zone>,
     /// Cached translations.

@@ -42,6 +42,7 @@ pub(super) fn render(report: &Report) -> String {
     spaces(&mut page, report);
     walks(&mut page, report);
     table(&mut page, "Faults", &report.faults);
+    table(&mut page, "Blocks that one fault filled", &report.blocks);
     zones(&mut page, report);
     table(&mut page, "Translations (the machine's TLB)", &report.tlb);
     table(

@@ -130,6 +130,7 @@ fn processes(out: &mut String, report: &Report) {
 
 fn faults(out: &mut String, report: &Report) {
     counts(out, "faults", &report.faults);
+    counts(out, "blocks that one fault filled", &report.blocks);
     let mut areas: Vec<(&Process, &Area, u64)> = Vec::new();
     for process in &report.processes {
         for area in process.areas.iter().chain(&process.gone) {

@@ -1,10 +1,12 @@
-//! Sizes of folios as asked for on the command line.
+//! Sizes of folios: as asked for on the command line, and what came of it.
 
 use std::str::FromStr;
 
-use foliant_mm::{Global, Orders, SizeSetting};
+use foliant_mm::{Global, Orders, SizeSetting, ThpEvent};
 use foliant_units::{Order, PAGE_SIZE};
+use foliant_user::Session;
 
+use crate::report::Count;
 use crate::size::Size;
 
 /// Settings of sizes, in the syntax of the kernel's own `thp_anon=`.
@@ -49,6 +51,21 @@ fn order(text: &str) -> Result<Order, String> {
 /// What sizes do that inherit.
 pub(crate) fn global(text: &str) -> Result<Global, String> {
     Global::from_word(text.as_bytes()).ok_or_else(|| "expected always, madvise or never".into())
+}
+
+/// Faults that filled more than a page, or wanted to.
+pub(super) fn filled(session: &Session) -> Vec<Count> {
+    let thp = session.kernel().memory().thp();
+    let of = |order: Order| {
+        let size = format!("of {} KiB", order.bytes() >> 10);
+        let short = format!("{size} without memory in one piece");
+        [
+            Count::new(size, thp.events(order, ThpEvent::Filled)),
+            Count::new(short, thp.events(order, ThpEvent::Fallback)),
+        ]
+    };
+    let all = Order::all().flat_map(of);
+    all.filter(|count| count.count > 0).collect()
 }
 
 #[cfg(test)]

@@ -308,6 +308,7 @@ fn gather(
         faults: by_kind(&past.faults),
         processes: past.images,
         processes_left_out: past.left_out,
+        blocks: folios::filled(session),
         zones: zones(session),
         tlb: translations(session),
         memory_calls: named(memory),

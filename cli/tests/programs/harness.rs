@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 /// A program to run both ways.
 pub(crate) struct Case {
     words: Vec<String>,
+    machine: Vec<String>,
     folder: PathBuf,
     stdin: Option<PathBuf>,
     limit: Duration,
@@ -32,6 +33,7 @@ impl Case {
     pub(crate) fn new(words: &[&str]) -> Self {
         Self {
             words: words.iter().map(ToString::to_string).collect(),
+            machine: Vec::new(),
             folder: fresh_folder(),
             stdin: None,
             limit: Duration::from_secs(120),
@@ -42,6 +44,12 @@ impl Case {
     /// A script for `sh`.
     pub(crate) fn shell(script: &str) -> Self {
         Self::new(&["sh", "-c", script])
+    }
+
+    /// On a machine with these options.
+    pub(crate) fn on(mut self, options: &[&str]) -> Self {
+        self.machine = options.iter().map(ToString::to_string).collect();
+        self
     }
 
     /// In this folder.
@@ -80,6 +88,7 @@ impl Case {
             "--report".into(),
             "none".into(),
         ];
+        foliant.extend(self.machine.iter().cloned());
         foliant.push("--".into());
         foliant.extend(self.words.iter().cloned());
 

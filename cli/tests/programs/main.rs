@@ -8,6 +8,7 @@ mod compilers;
 mod data;
 mod databases;
 mod files;
+mod folios;
 mod harness;
 mod interpreters;
 mod memory;

@@ -3,12 +3,12 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use foliant_mm::{Env, Growth, Layout, Limits, MapRequest, Randomness, Space};
+use foliant_mm::{Env, Growth, Layout, Limits, MapRequest, Randomness, SizeSetting, Space};
 use foliant_phys::boot::{BootOptions, OnViolation};
 use foliant_phys::{Event, Phys};
 use foliant_soft::{Forget, SoftConfig, SoftMachine};
 use foliant_uapi::{MapFlags, Prot};
-use foliant_units::{PAGE_SIZE, VirtAddr, Vpn};
+use foliant_units::{Order, PAGE_SIZE, VirtAddr, Vpn};
 
 use crate::files::File;
 use crate::model::{Expected, Region, Rights};
@@ -93,6 +93,12 @@ impl World {
         };
         let phys = machine.boot(options).unwrap();
         let env = Env::new(phys.clone()).unwrap();
+        if scarce {
+            // Faults fill blocks, where there is memory in one piece.
+            for order in [2, 4].into_iter().filter_map(Order::new) {
+                env.thp().set_size(order, SizeSetting::Always);
+            }
+        }
         let layout = Layout::new(8 << 20, Growth::TopDown, Randomness::None);
         let space = Space::new(&env, layout, Limits::default()).unwrap();
         let shared = map_request(Vpn::new(SHARED), SHARED_PAGES, Prot::READ_WRITE, MapFlags::SHARED);
