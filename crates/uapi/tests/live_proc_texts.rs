@@ -4,8 +4,8 @@
 //! compared, but what they have must come back to equal bytes.
 
 use foliant_uapi::text::{
-    Buddyinfo, Counters, Extfrag, ExtfragKind, Meminfo, Pagetypeinfo, ParseError, PidStat, Slabinfo,
-    SmapsRollup, Statm, Status, Text, Vmallocinfo, Zoneinfo, parse_maps, parse_smaps,
+    Buddyinfo, Counters, Extfrag, ExtfragKind, Meminfo, MemoryBlock, Pagetypeinfo, ParseError, PidStat,
+    Slabinfo, SmapsRollup, Statm, Status, Text, Vmallocinfo, Zoneinfo, parse_maps, parse_smaps,
 };
 
 /// Processes looked at: enough to see every kind of mapping.
@@ -127,6 +127,27 @@ fn texts_of_the_machine() {
     of_the_machine("/proc/vmallocinfo", |text| {
         Vmallocinfo::parse(text).map(|info| info.to_bytes())
     });
+}
+
+/// The blocks of this machine's memory, if its kernel has them.
+#[test]
+fn memory_blocks() {
+    let root = std::path::Path::new("/sys/devices/system/memory");
+    let blocks = std::fs::read_dir(root).into_iter().flatten().flatten();
+    for block in blocks.map(|entry| entry.path()) {
+        let name = block.file_name().unwrap_or_default().to_string_lossy();
+        let Some(index) = name.strip_prefix("memory").and_then(|index| index.parse().ok()) else {
+            continue;
+        };
+        let parsed = MemoryBlock::from_files(|file| std::fs::read(block.join(file)).ok());
+        let parsed = parsed.unwrap_or_else(|error| panic!("{}: {error}", block.display()));
+        assert_eq!(parsed.index, index);
+        for file in MemoryBlock::FILES {
+            if let Ok(text) = std::fs::read(block.join(file)) {
+                same(file, &text, Ok(parsed.file(file).unwrap_or_default()));
+            }
+        }
+    }
 }
 
 /// Each text of the live kernel with bytes overwritten, removed and doubled:

@@ -1,6 +1,7 @@
 //! `/sys`: the machine's `kernel/mm`, and the host's rest.
 
 mod debug;
+mod memory;
 mod mm;
 mod thp;
 mod tree;

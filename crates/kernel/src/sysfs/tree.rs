@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use foliant_units::Errno;
 
-use super::{debug, mm};
+use super::{debug, memory, mm};
 use crate::fs::pseudo::{Listing, Place, PseudoDirectory, PseudoText, TextSource};
 use crate::fs::{Caller, Entry, FileType, NodeRef, magic};
 use crate::kernel::Kernel;
@@ -91,14 +91,18 @@ impl<M: UserMachine> Listing<M> for Directory<M> {
             let text = move || kernel.upgrade().map(|kernel| file.text(&kernel)).ok_or(Errno::IO);
             return Ok(PseudoText::new(place.below(name, file.mode()), text));
         }
+        if let Some(file) = memory::File::find(&self.kernel, &path) {
+            return Ok(PseudoText::new(place.below(name, file.mode()), file));
+        }
         let host = self.host.as_ref().and_then(|host| host.lookup(name, caller).ok());
-        if !mm::leads(&path) {
+        if !mm::leads(&path) && !memory::leads(&self.kernel, &path) {
             return host.ok_or(Errno::NOENT);
         }
         let kernel = self.kernel.upgrade().ok_or(Errno::NOENT)?;
         let above = self.again(&kernel, place, caller)?;
         // Below these nothing is the host's.
-        let own = path.starts_with(b"kernel/mm") || path.starts_with(b"kernel/debug");
+        let own: [&[u8]; 3] = [b"kernel/mm", b"kernel/debug", memory::DIRECTORY];
+        let own = own.iter().any(|own| path.starts_with(own));
         let host = host.filter(|_| !own);
         let mode = if path == b"kernel/debug" { 0o700 } else { 0o755 };
         Ok(PseudoDirectory::new(
@@ -117,7 +121,9 @@ impl<M: UserMachine> Listing<M> for Directory<M> {
             .kernel
             .upgrade()
             .is_some_and(|kernel| debug::File::PageOwner.is_there(&kernel));
-        let mut entries: Vec<Entry> = mm::names(&self.path)
+        let mut names = mm::names(&self.path);
+        names.extend(memory::names(&self.kernel, &self.path));
+        let mut entries: Vec<Entry> = names
             .into_iter()
             .filter(|(name, _)| tracked || self.path_of(name) != debug::File::PageOwner.path())
             .map(|(name, directory)| Entry {
@@ -130,10 +136,10 @@ impl<M: UserMachine> Listing<M> for Directory<M> {
                 name,
             })
             .collect();
-        for name in HOST_NAMES {
+        for &name in host_names(&self.path) {
             let known = entries.iter().any(|entry| entry.name == name);
             let host = self.host.as_ref().and_then(|host| host.lookup(name, caller).ok());
-            if let (false, Some(node)) = (known || !self.path.is_empty(), host) {
+            if let (false, Some(node)) = (known, host) {
                 let ino = place.below(name, 0).number();
                 entries.push(Entry {
                     ino,
@@ -150,19 +156,46 @@ impl<M: UserMachine> Listing<M> for Directory<M> {
     }
 }
 
-/// What the host's `/sys` usually holds.
-const HOST_NAMES: [&[u8]; 10] = [
-    b"block",
-    b"bus",
-    b"class",
-    b"dev",
-    b"devices",
-    b"firmware",
-    b"fs",
-    b"hypervisor",
-    b"module",
-    b"power",
-];
+/// What the host's directory of the same name usually holds.
+fn host_names(path: &[u8]) -> &'static [&'static [u8]] {
+    match path {
+        b"" => &[
+            b"block",
+            b"bus",
+            b"class",
+            b"dev",
+            b"devices",
+            b"firmware",
+            b"fs",
+            b"hypervisor",
+            b"module",
+            b"power",
+        ],
+        b"devices" => &[
+            b"LNXSYSTM:00",
+            b"breakpoint",
+            b"cpu",
+            b"msr",
+            b"pci0000:00",
+            b"platform",
+            b"pnp0",
+            b"software",
+            b"system",
+            b"tracepoint",
+            b"uprobe",
+            b"virtual",
+        ],
+        b"devices/system" => &[
+            b"clockevents",
+            b"clocksource",
+            b"container",
+            b"cpu",
+            b"memory",
+            b"node",
+        ],
+        _ => &[],
+    }
+}
 
 impl<M: UserMachine> Directory<M> {
     /// This very directory, for one below it that asks for its parent.
