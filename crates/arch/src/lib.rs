@@ -39,4 +39,4 @@ pub use kernel_leaf::{CacheMode, KernelFormat, KernelProt};
 pub use leaves::{Ended, Found, survey};
 pub use level::Level;
 pub use self_map::SelfMap;
-pub use walk::{EntryMemory, Start, Translation, leaf_table, peek, walk, walk_from};
+pub use walk::{EntryMemory, Start, Translation, leaf_table, peek, table_at, walk, walk_from, walk_noting};

@@ -134,6 +134,22 @@ pub fn walk_from<F: Format>(
     access: Access,
     control: &F::Control,
 ) -> Result<Translation<F>, Fault> {
+    walk_noting(memory, start, at, access, control, |_| {})
+}
+
+/// As [`walk_from`]; `passed` is told of each table that a link led to, for
+/// paging-structure caches. Of a walk that fails, nothing is to be kept.
+///
+/// # Errors
+/// The fault that the processor would raise.
+pub fn walk_noting<F: Format>(
+    memory: &impl EntryMemory,
+    start: Start<F>,
+    at: VirtAddr,
+    access: Access,
+    control: &F::Control,
+    mut passed: impl FnMut(Start<F>),
+) -> Result<Translation<F>, Fault> {
     if !F::GEOMETRY.accepts(at) {
         return Err(Fault::NonCanonical(at));
     }
@@ -143,7 +159,7 @@ pub fn walk_from<F: Format>(
     };
     loop {
         let mut used = Used::NONE;
-        let found = descend(memory, start, at, control, &mut used).map_err(fault)?;
+        let found = descend(memory, start, at, control, &mut used, &mut passed).map_err(fault)?;
         F::permit(found.rights, access, control)
             .map_err(|Refusal(reason)| fault(reason | ErrorCode::PROTECTION))?;
         // An entry that changed under the walk makes it start again.
@@ -165,20 +181,30 @@ pub fn peek<F: Format>(
         return None;
     }
     let mut used = Used::NONE;
-    descend(memory, Start::root(root), at, control, &mut used).ok()
+    descend(memory, Start::root(root), at, control, &mut used, &mut |_| {}).ok()
 }
 
 /// Where the leaf table for `page` lies now, if all tables above it are there.
 pub fn leaf_table<F: Format>(memory: &impl EntryMemory, root: PhysAddr, page: Vpn) -> Option<PhysAddr> {
+    table_at::<F>(memory, root, page, Level::PTE)
+}
+
+/// Where the table of level `wanted` for `page` lies now, if it is there.
+pub fn table_at<F: Format>(
+    memory: &impl EntryMemory,
+    root: PhysAddr,
+    page: Vpn,
+    wanted: Level,
+) -> Option<PhysAddr> {
     let geometry = &F::GEOMETRY;
     let (mut table, mut level) = (root, geometry.top());
-    while let Some(below) = geometry.below(level) {
+    while level > wanted {
         let slot = geometry.slot(table, geometry.index(level, page));
         let entry = F::Entry::from_raw(memory.load(slot, geometry.entry_bytes));
         if !entry.is_table(level) {
             return None;
         }
-        (table, level) = (entry.target(level), below);
+        (table, level) = (entry.target(level), geometry.below(level)?);
     }
     Some(table)
 }
@@ -190,6 +216,7 @@ fn descend<F: Format>(
     at: VirtAddr,
     control: &F::Control,
     used: &mut Used<F>,
+    passed: &mut impl FnMut(Start<F>),
 ) -> Result<Translation<F>, ErrorCode> {
     let geometry = &F::GEOMETRY;
     let mut via = start;
@@ -208,6 +235,7 @@ fn descend<F: Format>(
         let memory_at = match (F::follow(entry, via.level, control), geometry.below(via.level)) {
             (Next::Table(table), Some(level)) => {
                 via = Start { table, level, rights };
+                passed(via);
                 continue;
             }
             (Next::Table(target) | Next::Memory(target), _) => target,

@@ -1,7 +1,7 @@
 //! Properties of entries and TLBs that hold for all inputs.
 #![allow(clippy::unwrap_used)]
 
-use foliant_arch::tlb::{Answer, Pcid, Shape, Tlb, TlbConfig};
+use foliant_arch::tlb::{Answer, Pcid, Shape, StructureShapes, Tlb, TlbConfig};
 use foliant_arch::x86_64::{
     Absent, Control, Markers, MigrationKind, Pte, PteFlags, SwapEntry, SwapMarks, X86_64,
 };
@@ -161,7 +161,7 @@ proptest! {
     #[test]
     fn a_tlb_never_answers_what_was_flushed(steps in prop::collection::vec(step(), 1..60)) {
         let small = Shape { sets: 4, ways: 2 };
-        let mut tlb = Tlb::new(TlbConfig { base: small, large: small, huge: small, links: small, ..TlbConfig::default() });
+        let mut tlb = Tlb::new(TlbConfig { base: small, large: small, huge: small, links: StructureShapes { pde: small, pdpte: small, pml4e: small, pml5e: small }, ..TlbConfig::default() });
         let mut held = Vec::new();
         for step in &steps {
             act(&mut held, step);

@@ -1,7 +1,7 @@
 //! The TLB's counts, against another simulator's for the same pages.
 #![allow(clippy::unwrap_used)]
 
-use foliant_arch::tlb::{Answer, Pcid, Replacement, Shape, Tlb, TlbConfig};
+use foliant_arch::tlb::{Answer, Pcid, Replacement, Shape, StructureShapes, Tlb, TlbConfig};
 use foliant_arch::x86_64::{Control, Pte, PteFlags, X86_64};
 use foliant_arch::{Access, AccessKind, Level, Start, Translation};
 use foliant_units::{Pfn, PhysAddr, Vpn};
@@ -19,7 +19,7 @@ impl Machine {
             base: Shape { sets, ways },
             large: none,
             huge: none,
-            links: Shape { sets: 1, ways: 2 },
+            links: StructureShapes::only_pde(Shape { sets: 1, ways: 2 }),
             replacement: Replacement::LeastRecent,
         }))
     }

@@ -2,7 +2,7 @@
 
 use foliant_arch::tlb::TlbEntry;
 use foliant_arch::x86_64::LongMode;
-use foliant_arch::{Entry, Format, Translation, peek};
+use foliant_arch::{Entry, Format, Level, Translation, peek};
 use foliant_phys::FrameFlags;
 use foliant_platform::{CpuId, Flush, Levels};
 use foliant_units::{Pfn, VirtAddr, Vpn, VpnRange};
@@ -83,7 +83,7 @@ impl<L: Levels> SoftMachineOf<L> {
                 let Some(space) = self.live_space(&cpu, tag) else {
                     continue;
                 };
-                if self.table_of(&space, pages.start) != Some(start.table) {
+                if self.table_of(&space, pages.start, start.level) != Some(start.table) {
                     found.push(Violation::StaleLink {
                         cpu: id,
                         pages,
@@ -114,7 +114,9 @@ impl<L: Levels> SoftMachineOf<L> {
                 .links()
                 .filter(|&(tag, _, _)| what.tables_freed && tag == space.tag);
             entries.any(|entry| self.compare(space, entry).is_some())
-                || links.any(|(_, pages, start)| self.table_of(space, pages.start) != Some(start.table))
+                || links.any(|(_, pages, start)| {
+                    self.table_of(space, pages.start, start.level) != Some(start.table)
+                })
         })
     }
 
@@ -182,9 +184,9 @@ impl<L: Levels> SoftMachineOf<L> {
         }
     }
 
-    /// The leaf table that is linked for `page` now.
-    fn table_of(&self, space: &SpaceState, page: Vpn) -> Option<foliant_units::PhysAddr> {
-        foliant_arch::leaf_table::<LongMode<L>>(self, space.root, page)
+    /// The table of `level` that is linked for `page` now.
+    fn table_of(&self, space: &SpaceState, page: Vpn, level: Level) -> Option<foliant_units::PhysAddr> {
+        foliant_arch::table_at::<LongMode<L>>(self, space.root, page, level)
     }
 
     /// Notes if a CPU is about to use a frame that nobody owns. The caller

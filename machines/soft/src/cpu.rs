@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use foliant_arch::tlb::{Answer, Pcid, Tlb, TlbConfig, TlbEntry, TlbStats};
 use foliant_arch::x86_64::{Control, LongMode};
-use foliant_arch::{Access, Fault, walk_from};
+use foliant_arch::{Access, Fault, Level, Start, walk_noting};
 use foliant_platform::{CpuId, Flush, FourLevels, Levels};
 use foliant_units::VirtAddr;
 
@@ -124,7 +124,12 @@ impl<L: Levels> CpuState<L> {
             Answer::Hit(entry) => Ok(entry),
             Answer::Refused(fault) => Err(Fault::Page(fault)),
             Answer::Miss(start) => {
-                let found = walk_from(machine, start, at, access, control)?;
+                let mut way = [None; Level::COUNT];
+                let note = |table: Start<_>| way[table.level.index()] = Some(table);
+                let found = walk_noting(machine, start, at, access, control, note)?;
+                // A walk that had to start again may have come further down before.
+                let passed = way.into_iter().skip(found.via.level.index()).flatten();
+                passed.for_each(|table| self.tlb.pass(space.tag, at.page(), table));
                 Ok(self.tlb.fill(space.tag, &found))
             }
         }

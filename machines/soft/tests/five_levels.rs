@@ -101,3 +101,25 @@ fn with_four_levels_there_is_nothing_above_47_bits() {
         assert!(space.copy_out(ABOVE, &[1]).is_err());
     });
 }
+
+#[test]
+fn each_level_above_the_leaves_is_cached_for_itself() {
+    on::<FiveLevels>(|machine, space| {
+        // The next page, and the same of the next 2 MiB, GiB and 512 GiB.
+        let places = [0, PAGE, 2 << 20, 1 << 30, 512 << 30].map(|more| VirtAddr::new((1 << 50) + more));
+        for at in places {
+            let flags = MapFlags::FIXED | MapFlags::POPULATE;
+            assert_eq!(map(space, at, 1, flags), Ok(at));
+        }
+        let stats = machine.run_on(CpuId(0), |cpu| {
+            let running = cpu.enter(&**space);
+            for at in places {
+                assert_eq!(running.read_u64(at), Ok(0));
+            }
+            drop(running);
+            cpu.tlb_stats()
+        });
+        assert_eq!((stats.misses, stats.structure_hits), (5, [1; 4]));
+        assert_eq!(stats.walk_references, 5 + 1 + 2 + 3 + 4);
+    });
+}

@@ -4,6 +4,7 @@ mod array;
 mod command;
 mod model;
 mod stats;
+mod structure;
 #[cfg(test)]
 mod tests;
 
@@ -11,3 +12,4 @@ pub use array::{Replacement, Shape};
 pub use command::Invalidate;
 pub use model::{Answer, Pcid, Tlb, TlbConfig, TlbEntry};
 pub use stats::TlbStats;
+pub use structure::StructureShapes;

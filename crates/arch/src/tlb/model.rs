@@ -4,6 +4,7 @@ use foliant_units::{PAGE_SHIFT, Pfn, PhysAddr, VirtAddr, Vpn, VpnRange};
 
 use super::array::{Array, Replacement, Shape};
 use super::stats::TlbStats;
+use super::structure::{StructureShapes, Structures};
 use crate::access::{Access, AccessKind, ErrorCode, PageFault};
 use crate::format::{Entry, Format, Refusal};
 use crate::level::Level;
@@ -22,20 +23,20 @@ pub struct TlbConfig {
     pub large: Shape,
     /// For pages that an entry of a higher level maps.
     pub huge: Shape,
-    /// For links to leaf tables (the paging-structure cache).
-    pub links: Shape,
+    /// For links to tables (the paging-structure caches).
+    pub links: StructureShapes,
     /// Which entry makes room.
     pub replacement: Replacement,
 }
 
 impl Default for TlbConfig {
-    /// About a current core: 1536 base, 128 large, 16 huge entries, 32 links.
+    /// About a current core: 1536 base, 128 large, 16 huge entries.
     fn default() -> Self {
         Self {
             base: Shape { sets: 128, ways: 12 },
             large: Shape { sets: 32, ways: 4 },
             huge: Shape { sets: 4, ways: 4 },
-            links: Shape { sets: 8, ways: 4 },
+            links: StructureShapes::default(),
             replacement: Replacement::InTurn,
         }
     }
@@ -76,14 +77,6 @@ impl<F: Format> TlbEntry<F> {
     }
 }
 
-/// A cached way to a leaf table.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Link<F: Format> {
-    tag: Pcid,
-    pages: VpnRange,
-    start: Start<F>,
-}
-
 /// What a TLB says to an access.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Answer<F: Format> {
@@ -102,7 +95,7 @@ pub struct Tlb<F: Format> {
     base: Array<TlbEntry<F>>,
     large: Array<TlbEntry<F>>,
     huge: Array<TlbEntry<F>>,
-    links: Array<Link<F>>,
+    structures: Structures<F>,
     /// The level at which the walk for the last miss begins.
     walk_from: Level,
     stats: TlbStats,
@@ -115,7 +108,7 @@ impl<F: Format> Tlb<F> {
             base: Array::new(config.base, config.replacement),
             large: Array::new(config.large, config.replacement),
             huge: Array::new(config.huge, config.replacement),
-            links: Array::new(config.links, config.replacement),
+            structures: Structures::new(config.links, config.replacement),
             walk_from: F::GEOMETRY.top(),
             stats: TlbStats::default(),
         }
@@ -131,9 +124,9 @@ impl<F: Format> Tlb<F> {
         self.base.iter().chain(self.large.iter()).chain(self.huge.iter())
     }
 
-    /// The links to leaf tables that it holds: whose, for which pages, to where.
+    /// The links to tables that it holds: whose, for which pages, to where.
     pub fn links(&self) -> impl Iterator<Item = (Pcid, VpnRange, Start<F>)> {
-        self.links.iter().map(|link| (link.tag, link.pages, link.start))
+        self.structures.iter()
     }
 
     /// Asks for `at` in the space `tag` whose top table is at `root`.
@@ -177,16 +170,19 @@ impl<F: Format> Tlb<F> {
     }
 
     fn start(&mut self, tag: Pcid, root: PhysAddr, page: Vpn) -> Start<F> {
-        let is_it = |link: &Link<F>| link.tag == tag && link.pages.contains(page);
-        let start = match self.links.find(number::<F>(Level::PMD, page), is_it) {
-            Some(Some(link)) => {
-                self.stats.short_walks += 1;
-                link.start
-            }
-            _ => Start::root(root),
-        };
+        let start = self.structures.start(tag, root, page);
+        if start.level != F::GEOMETRY.top() {
+            self.stats.short_walks += 1;
+            self.stats.structure_hits[start.level.index()] += 1;
+        }
         self.walk_from = start.level;
         start
+    }
+
+    /// Keeps the way to a table that a walk for `page` in the space `tag` came
+    /// to before it [ended](Self::fill).
+    pub fn pass(&mut self, tag: Pcid, page: Vpn, table: Start<F>) {
+        self.structures.keep(tag, page, table);
     }
 
     /// Keeps what a walk for the space `tag` found.
@@ -210,9 +206,7 @@ impl<F: Format> Tlb<F> {
         self.stats.fills += 1;
         self.stats.walk_references += self.references(found.level);
         self.stats.evictions += u64::from(evicted.is_some());
-        if found.level == Level::PTE {
-            self.keep_link(tag, found);
-        }
+        self.structures.keep(tag, found.page, found.via);
         entry
     }
 
@@ -223,25 +217,15 @@ impl<F: Format> Tlb<F> {
         Level::all().filter(passed).count() as u64
     }
 
-    fn keep_link(&mut self, tag: Pcid, found: &Translation<F>) {
-        let pages = F::GEOMETRY.table_range(Level::PTE, found.page);
-        let link = Link {
-            tag,
-            pages,
-            start: found.via,
-        };
-        let same = |other: &Link<F>| other.tag == tag && other.pages == pages;
-        self.links.insert(number::<F>(Level::PMD, found.page), link, same);
-    }
-
-    /// Drops the translation of one page in the space `tag`, and every link of that space (INVLPG).
+    /// Drops the translation of one page in the space `tag`, and every link of that
+    /// space, for whatever addresses (INVLPG).
     pub fn flush_page(&mut self, tag: Pcid, page: Vpn) {
         self.stats.page_flushes += 1;
         while let Some(place) = self.find(tag, page) {
             *place = None;
             self.stats.dropped += 1;
         }
-        self.links.drop_where(|link| link.tag == tag);
+        self.structures.drop_tag(tag);
     }
 
     /// Drops the translation of one page in the space `tag`, unless it is
@@ -249,7 +233,7 @@ impl<F: Format> Tlb<F> {
     pub fn flush_own_page(&mut self, tag: Pcid, page: Vpn) {
         self.stats.page_flushes += 1;
         self.drop_entries(|entry| !entry.global && entry.tag == tag && entry.range().contains(page));
-        self.links.drop_where(|link| link.tag == tag);
+        self.structures.drop_tag(tag);
     }
 
     /// Drops the translations of `pages` in the space `tag`; with `links`, also its links.
@@ -257,7 +241,7 @@ impl<F: Format> Tlb<F> {
         self.stats.range_flushes += 1;
         self.drop_entries(|entry| (entry.global || entry.tag == tag) && entry.range().overlaps(pages));
         if links {
-            self.links.drop_where(|link| link.tag == tag);
+            self.structures.drop_tag(tag);
         }
     }
 
@@ -267,7 +251,7 @@ impl<F: Format> Tlb<F> {
         self.stats.range_flushes += 1;
         self.drop_entries(|entry| entry.range().overlaps(pages));
         if links {
-            self.links.drop_where(|_| true);
+            self.structures.drop_all();
         }
     }
 
@@ -275,21 +259,21 @@ impl<F: Format> Tlb<F> {
     pub fn flush_tag(&mut self, tag: Pcid) {
         self.stats.tag_flushes += 1;
         self.drop_entries(|entry| !entry.global && entry.tag == tag);
-        self.links.drop_where(|link| link.tag == tag);
+        self.structures.drop_tag(tag);
     }
 
     /// Drops everything, global entries included (INVPCID 2).
     pub fn flush_all(&mut self) {
         self.stats.full_flushes += 1;
         self.drop_entries(|_| true);
-        self.links.drop_where(|_| true);
+        self.structures.drop_all();
     }
 
     /// Drops everything but global entries (INVPCID 3).
     pub fn flush_all_but_global(&mut self) {
         self.stats.full_flushes += 1;
         self.drop_entries(|entry| !entry.global);
-        self.links.drop_where(|_| true);
+        self.structures.drop_all();
     }
 
     fn drop_entries(&mut self, goes: impl Fn(&TlbEntry<F>) -> bool) {

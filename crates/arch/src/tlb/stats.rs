@@ -1,5 +1,7 @@
 //! What a TLB did.
 
+use crate::level::Level;
+
 /// Counts since the TLB was made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct TlbStats {
@@ -11,6 +13,9 @@ pub struct TlbStats {
     pub refusals: u64,
     /// Walks that began inside the tables.
     pub short_walks: u64,
+    /// Of those, by the level of the table that they began at: those of the
+    /// leaf level were links from a PDE, and so on up.
+    pub structure_hits: [u64; Level::COUNT - 1],
     /// Entries of tables that walks which led to an entry read.
     pub walk_references: u64,
     /// Entries put in.

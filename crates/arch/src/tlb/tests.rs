@@ -7,7 +7,7 @@ use crate::access::{Access, AccessKind, ErrorCode};
 use crate::format::Format;
 use crate::level::Level;
 use crate::walk::{Start, Translation};
-use crate::x86_64::{Control, Pte, PteFlags, Rights, X86_64};
+use crate::x86_64::{Control, Pte, PteFlags, Rights, X86_64, X86_64La57};
 
 const ROOT: PhysAddr = PhysAddr::new(0x1000);
 const ONE: Pcid = Pcid(1);
@@ -120,6 +120,89 @@ fn links_shorten_walks_until_they_are_flushed() {
     assert!(!short(ask(&mut tlb, ONE, 10, READ)));
 }
 
+/// Which table of `page` a walk of space `tag` begins at.
+fn begins(tlb: &mut Tlb<X86_64La57>, tag: Pcid, page: u64) -> (Level, u64) {
+    let at = VirtAddr::new(page << 12);
+    match tlb.look_up(tag, ROOT, at, READ, &Control::default()) {
+        Answer::Miss(start) => (start.level, start.table.raw()),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Five levels: the tables on the way to page 7, at 0x5000 (leaf table) to
+/// 0x2000, in the space `tag`.
+fn pass_all(tlb: &mut Tlb<X86_64La57>, tag: Pcid) {
+    for level in Level::all().take(4) {
+        let start = Start {
+            table: PhysAddr::new((5 - level.index() as u64) << 12),
+            level,
+            rights: X86_64La57::OPEN,
+        };
+        tlb.pass(tag, Vpn::new(7), start);
+    }
+}
+
+#[test]
+fn a_walk_begins_as_far_down_as_a_cached_entry_leads() {
+    let mut tlb = Tlb::new(TlbConfig::default());
+    pass_all(&mut tlb, ONE);
+    // In the same 2 MiB, GiB, 512 GiB, 256 TiB, and in none of them.
+    let pages = [9, 1 << 9, 1 << 18, 1 << 27, 1 << 36];
+    let found = pages.map(|page| begins(&mut tlb, ONE, page));
+    let expected = [
+        (Level::PTE, 0x5000),
+        (Level::PMD, 0x4000),
+        (Level::PUD, 0x3000),
+        (Level::P4D, 0x2000),
+        (Level::PGD, ROOT.raw()),
+    ];
+    assert_eq!(found, expected);
+    let stats = tlb.stats();
+    assert_eq!(
+        (stats.structure_hits, stats.short_walks, stats.misses),
+        ([1; 4], 4, 5)
+    );
+    assert_eq!(begins(&mut tlb, TWO, 9), (Level::PGD, ROOT.raw()), "tagged");
+}
+
+#[test]
+fn invlpg_of_any_page_takes_all_cached_entries_of_its_space() {
+    let far = Vpn::new(1 << 40);
+    let after = |what| {
+        let mut tlb = Tlb::new(TlbConfig::default());
+        pass_all(&mut tlb, ONE);
+        pass_all(&mut tlb, TWO);
+        tlb.invalidate(ONE, what);
+        let left = |tag| tlb.links().filter(|link| link.0 == tag).count();
+        [left(ONE), left(TWO)]
+    };
+    assert_eq!(after(Invalidate::Page(far)), [0, 4]);
+    assert_eq!(after(Invalidate::OwnPage(TWO, far)), [4, 0]);
+    assert_eq!(after(Invalidate::Space(TWO)), [4, 0]);
+    assert_eq!(after(Invalidate::AllButGlobal), [0, 0]);
+    assert_eq!(after(Invalidate::All), [0, 0]);
+    let load = |keep| Invalidate::LoadRoot { space: ONE, keep };
+    assert_eq!([after(load(false)), after(load(true))], [[0, 4], [4, 4]]);
+}
+
+#[test]
+fn caches_of_upper_levels_have_the_sizes_they_are_given() {
+    let one = Shape { sets: 1, ways: 1 };
+    let links = StructureShapes {
+        pdpte: one,
+        ..StructureShapes::NONE
+    };
+    let mut tlb = Tlb::new(TlbConfig {
+        links,
+        ..TlbConfig::default()
+    });
+    pass_all(&mut tlb, ONE);
+    assert_eq!(begins(&mut tlb, ONE, 9), (Level::PMD, 0x4000));
+    pass_all(&mut tlb, TWO);
+    assert_eq!(begins(&mut tlb, ONE, 9), (Level::PGD, ROOT.raw()));
+    assert_eq!(tlb.links().count(), 1);
+}
+
 #[test]
 fn a_full_set_pushes_out_the_oldest_way() {
     let one = Shape { sets: 1, ways: 2 };
@@ -127,7 +210,7 @@ fn a_full_set_pushes_out_the_oldest_way() {
         base: one,
         large: one,
         huge: one,
-        links: one,
+        links: StructureShapes::only_pde(one),
         replacement: Replacement::InTurn,
     });
     for page in 0..3 {
