@@ -35,10 +35,8 @@ pub(crate) enum Mutant {
     FreezeInTwoSteps,
     /// An entry less is counted in two steps, over a concurrent entry more.
     UnmapInTwoSteps,
-    /// The guard of a shared CPU is taken by a load and a store.
-    EnterInTwoSteps,
-    /// The next one to enter does not see what this one changed.
-    LeaveRelaxed,
+    /// What is one CPU's is used although someone uses it.
+    EnterAnyway,
     /// Whether a block is open is looked at before its claim is taken.
     KindBeforeClaim,
     /// The short ways are opened on what was known before.

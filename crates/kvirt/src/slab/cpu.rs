@@ -3,10 +3,11 @@
 use core::ptr::{NonNull, null_mut};
 
 use foliant_platform::Platform;
-use foliant_platform::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering, fence};
+use foliant_platform::sync::CpuFlag;
+use foliant_platform::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 use super::batch::{BATCH, Batch};
-use super::mutant::{Mutant, is_on, ordering};
+use super::mutant::{Mutant, is_on};
 use super::object::Object;
 
 /// Objects that a CPU can have at hand.
@@ -22,7 +23,7 @@ pub(crate) const SLOTS: usize = 2 * BATCH;
 #[repr(C, align(64))]
 pub(crate) struct CpuArea {
     /// Whether someone is using what is this CPU's.
-    busy: AtomicBool,
+    busy: CpuFlag,
     len: AtomicU32,
     /// Objects that may be here; none while someone else needs them, which
     /// sends the next free the long way.
@@ -37,7 +38,7 @@ pub(crate) struct CpuArea {
 impl Default for CpuArea {
     fn default() -> Self {
         Self {
-            busy: AtomicBool::new(false),
+            busy: CpuFlag::default(),
             len: AtomicU32::new(0),
             limit: AtomicU32::new(0),
             hot: AtomicPtr::new(null_mut()),
@@ -47,39 +48,16 @@ impl Default for CpuArea {
 }
 
 impl CpuArea {
-    /// Sets the busy flag if it is clear.
-    ///
-    /// With a CPU to itself, this thread competes only with interrupt handlers
-    /// on the same CPU, which end before it goes on: a plain flag will do, and
-    /// costs a quarter of an exchange.
+    /// Makes the caller the only one here; false if somebody is.
     #[inline]
     pub(crate) fn try_enter<P: Platform>(&self) -> bool {
-        if P::CPU_IS_EXCLUSIVE {
-            if self.busy.load(Ordering::Relaxed) {
-                return false;
-            }
-            self.busy.store(true, Ordering::Relaxed);
-            // Acquire only matters to the compiler here: the same CPU wrote.
-            fence(Ordering::Acquire);
-            true
-        } else {
-            if is_on(Mutant::EnterInTwoSteps) {
-                let entered = !self.busy.load(Ordering::Acquire);
-                self.busy.store(true, Ordering::Relaxed);
-                return entered;
-            }
-            // Acquire: see what the last one to leave did.
-            self.busy
-                .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
-                .is_ok()
-        }
+        self.busy.try_enter::<P>() || is_on(Mutant::EnterAnyway)
     }
 
-    /// Clears the busy flag.
+    /// Lets others in.
     #[inline]
     pub(crate) fn leave(&self) {
-        self.busy
-            .store(false, ordering(Mutant::LeaveRelaxed, Ordering::Release));
+        self.busy.leave();
     }
 
     /// Lets the CPU have objects at hand. Ends a request to drain: what was

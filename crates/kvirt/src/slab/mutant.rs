@@ -4,15 +4,11 @@
 //! model run a mutant can be switched on, and the model must then fail; in every
 //! other build the questions below have constant answers and vanish.
 
-use foliant_platform::sync::atomic::Ordering;
-
 /// A seeded mistake.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Mutant {
-    /// The guard of a shared CPU is taken by a load and a store.
-    EnterInTwoSteps,
-    /// The next one to enter does not see what this one changed.
-    LeaveRelaxed,
+    /// What is one CPU's is used although someone uses it.
+    EnterAnyway,
     /// Objects are taken out of the depot after a look without its lock.
     DepotUnlocked,
     /// A slab is looked up by its shard once, and not again under the lock.
@@ -25,11 +21,6 @@ pub(crate) enum Mutant {
     ReleaseAtOnce,
     /// The grace period begins before the slab was taken from the lists.
     StampEarly,
-}
-
-/// `right`, or relaxed if the mutant is on.
-pub(crate) fn ordering(mutant: Mutant, right: Ordering) -> Ordering {
-    if is_on(mutant) { Ordering::Relaxed } else { right }
 }
 
 #[cfg(not(all(test, loom)))]

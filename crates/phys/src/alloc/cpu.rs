@@ -1,7 +1,8 @@
 //! What belongs to one CPU, and the guard in front of it.
 
 use foliant_platform::Platform;
-use foliant_platform::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
+use foliant_platform::sync::CpuFlag;
+use foliant_platform::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use super::events::Counters;
 use super::request::Mobility;
@@ -17,7 +18,7 @@ use crate::zone::{ZONE_KINDS, ZoneId, ZoneKind};
 #[repr(C, align(512))]
 pub(crate) struct CpuArea {
     /// Whether someone is using what is this CPU's.
-    busy: AtomicBool,
+    busy: CpuFlag,
     /// Why the short ways may not be taken: then the ways to rings are [`CLOSED`].
     caution: AtomicU32,
     /// Where the rings of this CPU begin.
@@ -182,39 +183,16 @@ impl Cpus {
 }
 
 impl CpuArea {
-    /// Sets the busy flag if it is clear.
-    ///
-    /// With a CPU to itself, this thread competes only with interrupt handlers
-    /// on the same CPU, which end before it goes on: a plain flag will do, and
-    /// costs a quarter of an exchange.
+    /// Makes the caller the only one here; false if somebody is.
     #[inline]
     pub(crate) fn try_enter<P: Platform>(&self) -> bool {
-        if P::CPU_IS_EXCLUSIVE {
-            if self.busy.load(Ordering::Relaxed) {
-                return false;
-            }
-            self.busy.store(true, Ordering::Relaxed);
-            // Acquire only matters to the compiler here: the same CPU wrote.
-            foliant_platform::sync::atomic::fence(Ordering::Acquire);
-            true
-        } else {
-            if is_on(Mutant::EnterInTwoSteps) {
-                let entered = !self.busy.load(Ordering::Acquire);
-                self.busy.store(true, Ordering::Relaxed);
-                return entered;
-            }
-            // Acquire: see what the last one to leave did.
-            self.busy
-                .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
-                .is_ok()
-        }
+        self.busy.try_enter::<P>() || is_on(Mutant::EnterAnyway)
     }
 
-    /// Clears the busy flag.
+    /// Lets others in.
     #[inline]
     pub(crate) fn leave(&self) {
-        self.busy
-            .store(false, ordering(Mutant::LeaveRelaxed, Ordering::Release));
+        self.busy.leave();
     }
 
     /// Asks the CPU to empty its rings when it next uses them.

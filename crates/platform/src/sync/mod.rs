@@ -3,10 +3,12 @@
 
 pub mod atomic;
 mod cell;
+mod cpu_flag;
 mod sleep;
 mod spin;
 
 pub use cell::UnsafeCell;
+pub use cpu_flag::CpuFlag;
 pub use sleep::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use spin::{SpinGuard, SpinLock, relax};
 

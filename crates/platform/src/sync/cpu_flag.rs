@@ -1,0 +1,174 @@
+//! Whether someone is using what belongs to one CPU.
+
+use super::atomic::{AtomicBool, Ordering, fence};
+use crate::platform::Platform;
+
+/// In front of what belongs to one CPU: a flag that nobody waits for. Whoever
+/// finds it set was interrupted in the middle, or meets another thread on the
+/// same CPU, and does without.
+///
+/// The caller keeps preemption off between [`try_enter`](Self::try_enter) and
+/// [`leave`](Self::leave).
+#[derive(Debug, Default)]
+#[repr(transparent)]
+pub struct CpuFlag(AtomicBool);
+
+impl CpuFlag {
+    /// Sets the flag if it is clear; whoever does that sees what the last one to
+    /// leave did.
+    ///
+    /// With a CPU to itself, this thread competes only with interrupt handlers
+    /// on the same CPU, which end before it goes on: a plain flag will do, and
+    /// costs a quarter of an exchange.
+    #[inline]
+    pub fn try_enter<P: Platform>(&self) -> bool {
+        if P::CPU_IS_EXCLUSIVE {
+            self.enter_alone()
+        } else {
+            self.enter_shared()
+        }
+    }
+
+    #[inline]
+    fn enter_alone(&self) -> bool {
+        if self.0.load(Ordering::Relaxed) {
+            return false;
+        }
+        self.0.store(true, Ordering::Relaxed);
+        // Acquire only matters to the compiler here: the same CPU wrote.
+        fence(Ordering::Acquire);
+        true
+    }
+
+    #[inline]
+    fn enter_shared(&self) -> bool {
+        if is_on(Mutant::EnterInTwoSteps) {
+            let entered = !self.0.load(Ordering::Acquire);
+            self.0.store(true, Ordering::Relaxed);
+            return entered;
+        }
+        // Acquire: see what the last one to leave did.
+        let right = ordering(Mutant::EnterRelaxed, Ordering::Acquire);
+        self.0
+            .compare_exchange(false, true, right, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    /// Clears the flag.
+    #[inline]
+    pub fn leave(&self) {
+        self.0
+            .store(false, ordering(Mutant::LeaveRelaxed, Ordering::Release));
+    }
+}
+
+/// A mistake that the model below must catch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Mutant {
+    /// The flag is taken by a load and a store.
+    EnterInTwoSteps,
+    /// Who enters does not see what the last one changed.
+    EnterRelaxed,
+    /// The next one to enter does not see what this one changed.
+    LeaveRelaxed,
+}
+
+/// `right`, or relaxed if the mutant is on.
+#[inline(always)]
+fn ordering(mutant: Mutant, right: Ordering) -> Ordering {
+    if is_on(mutant) { Ordering::Relaxed } else { right }
+}
+
+#[cfg(not(all(test, loom)))]
+#[inline(always)]
+const fn is_on(_: Mutant) -> bool {
+    false
+}
+
+#[cfg(all(test, loom))]
+use models::is_on;
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_one_is_in() {
+        let flag = CpuFlag::default();
+        for enter in [CpuFlag::enter_alone, CpuFlag::enter_shared] {
+            assert!(enter(&flag) && !enter(&flag));
+            flag.leave();
+            assert!(enter(&flag));
+            flag.leave();
+        }
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    extern crate std;
+
+    use core::cell::Cell;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::super::Arc;
+    use super::super::atomic::{AtomicU32, Ordering};
+    use super::{CpuFlag, Mutant};
+
+    std::thread_local! {
+        static ON: Cell<Option<Mutant>> = const { Cell::new(None) };
+    }
+
+    pub(super) fn is_on(mutant: Mutant) -> bool {
+        ON.get() == Some(mutant)
+    }
+
+    /// What is one CPU's, changed by plain steps.
+    #[derive(Default)]
+    struct Area {
+        flag: CpuFlag,
+        count: AtomicU32,
+    }
+
+    impl Area {
+        /// Counts up, if nobody else is in; whether it did.
+        fn visit(&self) -> u32 {
+            if !self.flag.enter_shared() {
+                return 0;
+            }
+            let count = self.count.load(Ordering::Relaxed);
+            self.count.store(count + 1, Ordering::Relaxed);
+            self.flag.leave();
+            1
+        }
+    }
+
+    fn two_meet() {
+        loom::model(|| {
+            let one = Arc::new(Area::default());
+            let two = one.clone();
+            let other = loom::thread::spawn(move || two.visit() + two.visit());
+            let visits = one.visit() + other.join().expect("the other");
+            assert_eq!(one.count.load(Ordering::Relaxed), visits, "a visit was lost");
+        });
+    }
+
+    #[test]
+    fn loom_those_who_meet_on_a_cpu_come_one_by_one() {
+        two_meet();
+    }
+
+    #[test]
+    fn loom_mutants_of_the_flag_are_caught() {
+        for mutant in [
+            Mutant::EnterInTwoSteps,
+            Mutant::EnterRelaxed,
+            Mutant::LeaveRelaxed,
+        ] {
+            ON.set(Some(mutant));
+            let survived = catch_unwind(AssertUnwindSafe(two_meet)).is_ok();
+            ON.set(None);
+            assert!(!survived, "{mutant:?} went unnoticed");
+        }
+    }
+}
