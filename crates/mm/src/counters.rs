@@ -65,7 +65,12 @@ pub struct FaultTally {
 impl FaultCounts {
     /// Counts one resolved fault.
     pub fn resolved(&self, outcome: Outcome) {
-        self.by_outcome[outcome as usize].fetch_add(1, Ordering::Relaxed);
+        self.resolved_many(outcome, 1);
+    }
+
+    /// Counts `faults` of them.
+    pub(crate) fn resolved_many(&self, outcome: Outcome, faults: u64) {
+        self.by_outcome[outcome as usize].fetch_add(faults, Ordering::Relaxed);
     }
 
     /// Counts one refused fault.
@@ -237,10 +242,15 @@ impl Counters {
 
     /// Counts a fault that was resolved.
     pub(crate) fn fault(&self, outcome: Outcome, weight: Weight) {
-        self.faults.resolved(outcome);
+        self.faults(outcome, weight, 1);
+    }
+
+    /// Counts `count` faults that were resolved alike.
+    pub(crate) fn faults(&self, outcome: Outcome, weight: Weight, count: u64) {
+        self.faults.resolved_many(outcome, count);
         match weight {
-            Weight::Minor => self.minor.fetch_add(1, Ordering::Relaxed),
-            Weight::Major => self.major.fetch_add(1, Ordering::Relaxed),
+            Weight::Minor => self.minor.fetch_add(count, Ordering::Relaxed),
+            Weight::Major => self.major.fetch_add(count, Ordering::Relaxed),
         };
     }
 

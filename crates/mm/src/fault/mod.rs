@@ -4,6 +4,7 @@
 //! [`resolve`](resolve::resolve) reads top to bottom: find the VMA, ask whether
 //! it permits the access, look at the entry, [decide](classify()), do, publish.
 
+mod ahead;
 mod anonymous;
 mod classify;
 #[cfg(all(test, loom))]
@@ -16,6 +17,7 @@ mod outcome;
 mod page;
 mod resolve;
 
+pub(crate) use ahead::fill_ahead;
 pub use classify::{Access, Backed, Plan, Refusal, Shows, SlotState, classify};
 pub use outcome::{Fault, FaultError, Outcome, Resolved, Segv, Weight};
 pub(crate) use resolve::{Wait, resolve_blocking};

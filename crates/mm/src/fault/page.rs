@@ -180,6 +180,27 @@ impl<'f, P: Mmu> Page<'f, P> {
         Ok(Published::Done)
     }
 
+    /// Maps private frames that nobody else has seen yet at this page and those
+    /// behind it, up to the first that has an entry; returns how many. All are
+    /// in one leaf table, for which there may be no frame.
+    pub(crate) fn publish_ahead<'a>(&self, frames: impl Iterator<Item = Frame<'a, P>>) -> u64 {
+        let Ok(Some(mut leaf)) = self.space.tables().lock_leaf(self.vpn, Missing::Allocate) else {
+            return 0;
+        };
+        let mut page = self.vpn;
+        for frame in frames {
+            if !leaf.get(page).is_empty() {
+                break;
+            }
+            self.adopt(page, frame.pfn(), FrameFlags::ANON_EXCLUSIVE);
+            leaf.set(page, self.private_entry(frame.into_pfn()));
+            page += 1;
+        }
+        let mapped = page - self.vpn;
+        self.space.counters().resident(Resident::Anon, mapped as i64);
+        mapped
+    }
+
     /// Puts a copy in the place of the frame that is mapped.
     ///
     /// A CPU may still read the old frame after another one has written the

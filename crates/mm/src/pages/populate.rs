@@ -7,7 +7,7 @@ use foliant_units::{Errno, Vpn, VpnRange};
 
 use super::slot;
 use crate::counters::Resident;
-use crate::fault::{Access, Fault, FaultError, Shows, SlotState};
+use crate::fault::{Access, Fault, FaultError, Shows, SlotState, fill_ahead};
 use crate::flags::VmFlags;
 use crate::space::Space;
 use crate::vma::Vma;
@@ -109,12 +109,22 @@ impl<P: Mmu> Space<P> {
         if !vma.flags.intersects(needed) || (special && how != Populate::AsMapped) {
             return Err(PopulateError::Rights(part.start));
         }
-        for page in part.iter() {
+        let mut page = part.start;
+        while page < part.end {
+            let ahead = match write {
+                true => fill_ahead(self, vma, VpnRange::new(page, part.end)),
+                false => 0,
+            };
+            if ahead > 0 {
+                page += ahead;
+                continue;
+            }
             self.populate_page(page, write)
                 .map_err(|error| PopulateError::Fault(page, error))?;
             if write {
                 self.note_write(vma, page);
             }
+            page += 1;
         }
         Ok(())
     }

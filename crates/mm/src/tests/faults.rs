@@ -337,3 +337,58 @@ fn lazily_freed_pages_stay_until_somebody_needs_them() {
     drop((vma, space));
     world.check();
 }
+
+#[test]
+fn pages_asked_for_ahead_are_what_touching_each_would_bring() {
+    let world = World::new(3000);
+    let outcomes = [false, true].map(|ahead| {
+        let space = world.space();
+        // Over the edge of a table, with pages in between that are there: written, read, shared by a fork.
+        map(&space, 0, 1100, RW, PRIVATE, None);
+        for at in [0, 33, 34, 511, 512, 700] {
+            write(&space, at, 9);
+        }
+        read(&space, 100);
+        let child = space.fork().expect("a child");
+        write(&space, 34, 10);
+        if ahead {
+            let all = VpnRange::new(vpn(0), vpn(1100));
+            space.populate(all, Populate::Write).expect("memory enough");
+        } else {
+            for at in 0..1100 {
+                touch(&space, addr(at), Access::Write).expect("memory enough");
+            }
+        }
+        drop(child);
+        let contents: Vec<_> = (0..1100).map(|at| read(&space, at)).collect();
+        (space.count(), rss(&space), contents)
+    });
+    let [(touched, ..), _] = &outcomes;
+    assert_eq!(touched.faults.of(Outcome::Anonymous), 1100);
+    assert!(
+        outcomes[0] == outcomes[1],
+        "{:?}\n{:?}",
+        outcomes[0].0,
+        outcomes[1].0
+    );
+    world.check();
+}
+
+#[test]
+fn pages_asked_for_ahead_come_as_far_as_memory_goes() {
+    let world = World::new(100);
+    let space = world.space();
+    for at in [0, 80, 160] {
+        map(&space, at, 80, RW, PRIVATE, None);
+    }
+    let all = VpnRange::new(vpn(0), vpn(240));
+    let stopped = space.populate(all, Populate::Write);
+    let (resident, ..) = rss(&space);
+    let Err(PopulateError::Fault(at, FaultError::OutOfMemory)) = stopped else {
+        panic!("{stopped:?}");
+    };
+    assert_eq!(at, vpn(resident), "all before it are there");
+    assert!(resident > 64, "no frame was kept back: {resident}");
+    drop(space);
+    world.check();
+}
