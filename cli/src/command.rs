@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{boot, gdt, layout, pt, run, walk};
+use crate::{boot, gdt, layout, ps, pt, run, walk};
 
 /// What the command itself fails with, as `env` and its relatives do: below
 /// are the program's own statuses, above are 126 and 127 of shells.
@@ -28,10 +28,13 @@ struct Cli {
 enum Command {
     Run(run::Args),
     Layout(layout::Args),
-    /// Explain how a memory image's tables translate an address, level by level.
+    /// Explain how a memory image's tables translate an address, level by level,
+    /// or where a page of a process of this host is (--live).
     Walk(walk::Args),
-    /// List everything that tables in a memory image map.
+    /// List everything that tables in a memory image, or a process of this host, map.
     Pt(pt::Args),
+    /// List the processes of a memory image or of this host.
+    Ps(ps::Args),
     /// Decode the segment descriptors of a processor.
     Gdt(gdt::Args),
     Boot(boot::Args),
@@ -60,6 +63,7 @@ pub fn main() -> ExitCode {
         Command::Layout(args) => layout::run(&args),
         Command::Walk(args) => said(walk::run(&args)),
         Command::Pt(args) => said(pt::run(&args)),
+        Command::Ps(args) => said(ps::run(&args)),
         Command::Gdt(args) => said(gdt::run(&args)),
         Command::Boot(args) => boot::run(&args),
     }

@@ -9,6 +9,7 @@ mod command;
 mod gdt;
 mod layout;
 mod output;
+mod ps;
 mod pt;
 mod report;
 mod run;

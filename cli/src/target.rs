@@ -5,16 +5,44 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args as ClapArgs;
 use foliant_inspect::foliant_arch::arm64::Half;
-use foliant_inspect::linux::{Kernel, user_roots};
+use foliant_inspect::linux::{Kernel, LinuxError, user_roots};
+use foliant_inspect::live::LiveProcess;
 use foliant_inspect::{Image, Machine, Root, TableFormat};
 use foliant_units::VirtAddr;
+
+/// Where to look.
+#[derive(ClapArgs)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Source {
+    /// The memory image: ELF core, kdump (also flattened), LiME or raw.
+    #[arg(short = 's', long = "source", value_name = "IMAGE")]
+    image: Option<PathBuf>,
+    /// This host, as it runs.
+    #[arg(long)]
+    pub(crate) live: bool,
+}
+
+impl Source {
+    /// Opens the image.
+    pub(crate) fn open(&self) -> Result<Image> {
+        let Some(path) = &self.image else {
+            bail!("this is not to be seen on the running host: give an image with -s");
+        };
+        Image::open(path).with_context(|| format!("{}", path.display()))
+    }
+
+    /// The image's name, for messages.
+    pub(crate) fn name(&self) -> String {
+        let path = self.image.as_deref();
+        path.map_or("this host".to_owned(), |path| path.display().to_string())
+    }
+}
 
 /// An image and tables in it.
 #[derive(ClapArgs)]
 pub(crate) struct Target {
-    /// The memory image: ELF core, kdump (also flattened), LiME or raw.
-    #[arg(short = 's', long = "source", value_name = "IMAGE")]
-    source: PathBuf,
+    #[command(flatten)]
+    source: Source,
     /// The top table, as CR3 has it.
     #[arg(long, value_name = "CR3", value_parser = hex, group = "which")]
     root: Option<u64>,
@@ -24,7 +52,7 @@ pub(crate) struct Target {
     /// The tables of the kernel on arm64, as TTBR1_EL1 has them.
     #[arg(long, value_name = "TTBR1", value_parser = hex, group = "which")]
     ttbr1: Option<u64>,
-    /// The tables of this process of the Linux in the image.
+    /// The tables of this process of the Linux in the image, or of this host.
     #[arg(long, value_name = "PID", group = "which")]
     pid: Option<u32>,
     /// The kernel's own tables, of the Linux in the image.
@@ -55,12 +83,23 @@ fn table_format(name: &str) -> Result<TableFormat, String> {
 impl Target {
     /// Opens the image.
     pub(crate) fn open(&self) -> Result<Image> {
-        Image::open(&self.source).with_context(|| format!("{}", self.source.display()))
+        self.source.open()
+    }
+
+    /// The process of this host, if it is that which is looked at.
+    pub(crate) fn live(&self) -> Result<Option<LiveProcess>> {
+        if !self.source.live {
+            return Ok(None);
+        }
+        let Some(pid) = self.pid else {
+            bail!("the running host shows the pages of processes only: say which with --pid");
+        };
+        Ok(Some(LiveProcess::open(pid)?))
     }
 
     /// The image's name, for messages.
     pub(crate) fn name(&self) -> String {
-        self.source.display().to_string()
+        self.source.name()
     }
 
     /// The tables that are meant, and under which of arm64's two roots they
@@ -93,9 +132,10 @@ impl Target {
             if arm && high {
                 return Ok((kernel.root(), Half::High));
             }
-            let root = kernel
-                .process_root(pid)
-                .map_err(|why| self.explain(why.into(), &kernel))?;
+            let root = kernel.process_root(pid).map_err(|why| match why {
+                LinuxError::NoProcess(_) | LinuxError::NoSpace(_) => why.into(),
+                why => self.explain(why.into(), &kernel),
+            })?;
             return Ok((root, Half::Low));
         }
         if !self.kernel && !image.cpus().is_empty() {
@@ -112,7 +152,7 @@ impl Target {
         Ok((Kernel::find(image)?.root(), Half::High))
     }
 
-    /// i386 kernels do not describe their types; their tables can be named.
+    /// Where a kernel's processes cannot be told apart, their tables can be named.
     fn explain(&self, why: anyhow::Error, kernel: &Kernel<'_>) -> anyhow::Error {
         let roots = user_roots(kernel);
         if roots.is_empty() {

@@ -8,11 +8,12 @@
 //!
 //! [`Root`] names tables of any format at run time; [`with_format!`] turns it
 //! into the type that the generic walk wants. [`linux`] finds a kernel's
-//! processes through VMCOREINFO, kallsyms and BTF.
+//! processes through VMCOREINFO, kallsyms and BTF; [`live`] asks the running host.
 
 mod image;
 pub mod linux;
 pub mod listing;
+pub mod live;
 
 mod root;
 mod vmcoreinfo;

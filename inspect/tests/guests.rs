@@ -141,6 +141,7 @@ fn every_page_of_every_process(name: &'static str, count: usize) {
         let Some(process) = processes.iter().find(|process| process.pid == pid) else {
             continue;
         };
+        assert_eq!(process.name, guest.name_of(pid));
         let wrong = wrong(&image, process.root.unwrap(), &pages);
         if pid == INIT {
             assert!(wrong.len() <= COPIED && wrong.iter().all(|&page| guest.is_private(pid, page)));

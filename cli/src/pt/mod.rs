@@ -61,12 +61,20 @@ pub(crate) enum Check {
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let image = args.target.open()?;
-    let (root, half) = args.target.root(&image, None)?;
     if args.format == Format::Parquet && io::stdout().is_terminal() {
         bail!("a Parquet file is nothing for a terminal: send it to a file");
     }
     let mut out = BufWriter::new(io::stdout().lock());
+    if let Some(process) = args.target.live()? {
+        if args.format == Format::Ptdump {
+            bail!("the kernel does not tell the tables of this host, only where pages are");
+        }
+        let count = put_all(args.format, args.check, &mut out, |each| Ok(process.list(each)?))?;
+        out.flush()?;
+        return Ok(ExitCode::from(u8::from(args.check.is_some() && count != 0)));
+    }
+    let image = args.target.open()?;
+    let (root, half) = args.target.root(&image, None)?;
     let tables = Tables::in_image(&image, root, half);
     let headings = match args.format {
         Format::Ptdump => headings(&image, root, half),
@@ -119,10 +127,20 @@ pub(crate) fn write<M: EntryMemory>(
         tables.ptdump(headings, out)??;
         return Ok(0);
     }
+    put_all(format, check, out, |each| Ok(tables.list(each)?))
+}
+
+/// Writes all mappings that `list` shows and a check finds; says how many.
+fn put_all(
+    format: Format,
+    check: Option<Check>,
+    out: &mut impl Write,
+    list: impl FnOnce(&mut dyn FnMut(Mapping) -> ControlFlow<()>) -> Result<()>,
+) -> Result<u64> {
     let mut rows = Rows::new(format, out)?;
     let mut failed = None;
     let mut count = 0u64;
-    let listed = tables.list(|mapping| {
+    let listed = list(&mut |mapping| {
         if !shows(check, &mapping) {
             return ControlFlow::Continue(());
         }

@@ -1,5 +1,6 @@
 //! `foliant walk`: one translation, level by level.
 
+mod live;
 mod show;
 
 use std::io::{self, Write};
@@ -20,7 +21,8 @@ use crate::target::{Target, hex};
 #[command(
     after_help = "Exit status: 0 if the access is allowed, 1 if it would fault.\n\n\
 Examples:\n  foliant walk -s vmcore --pid 1 7ffdbb850000\n  \
-foliant walk -s mem.elf --access write ffffffff81000000"
+foliant walk -s mem.elf --access write ffffffff81000000\n  \
+foliant walk --live --pid 1 7ffdbb850000"
 )]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -51,8 +53,12 @@ enum Who {
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let image = args.target.open()?;
     let at = VirtAddr::new(args.address);
+    if let Some(process) = args.target.live()? {
+        let there = live::show(&process, at, &mut io::stdout().lock())?;
+        return Ok(ExitCode::from(u8::from(!there)));
+    }
+    let image = args.target.open()?;
     let (root, _) = args.target.root(&image, Some(at))?;
     let access = args.access(at >= kernel_begins(root.format));
     let told = Walked::new(&image, root, at, access);

@@ -27,7 +27,7 @@ impl Guest {
         };
         let folder = folder.join(name);
         if !folder.join("mem.elf.zst").exists() {
-            println!("skipped: no images (FOLIANT_IMAGES names their folder)");
+            println!("skipped: no images; make them with cargo xtask images");
             return None;
         }
         let unpacked = Path::new(env!("CARGO_TARGET_TMPDIR")).join("images").join(name);
@@ -110,15 +110,15 @@ impl Guest {
         all
     }
 
-    /// The processes that outlived the writing of the truth: all but its writer.
-    pub(crate) fn pids_left(&self) -> Vec<u32> {
-        let is_left = |pid: &u32| {
-            let path = self.unpacked.join(format!("truth/status.{pid}"));
-            let status = fs::read_to_string(path).unwrap();
-            !status.starts_with("Name:\ttruth\n")
-        };
-        let all = self.pagemaps().into_iter().map(|(pid, _)| pid);
-        all.filter(is_left).collect()
+    /// The name of a process.
+    pub(crate) fn name_of(&self, pid: u32) -> String {
+        let path = self.unpacked.join(format!("truth/status.{pid}"));
+        let status = fs::read_to_string(path).unwrap();
+        let name = status
+            .lines()
+            .next()
+            .and_then(|line| line.strip_prefix("Name:\t"));
+        name.unwrap().to_owned()
     }
 
     /// Whether `page` is in a private writable mapping of the process.
