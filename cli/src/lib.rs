@@ -1,7 +1,7 @@
 //! The `foliant` command: one file per sub-command.
 //!
 //! It is a library so that what it reads from people and from files can be
-//! tested apart from the process: [`check_arguments`], [`read_map`], [`boot`]
+//! tested apart from the process: [`check_arguments`], [`read_map`], [`boot()`]
 //! and [`gdt_table`].
 
 mod boot;

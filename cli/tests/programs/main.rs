@@ -15,5 +15,6 @@ mod memory;
 mod misbehaviour;
 mod own;
 mod placement;
+mod proc;
 mod runtimes;
 mod shells;

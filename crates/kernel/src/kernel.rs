@@ -8,6 +8,7 @@ use foliant_platform::Nanos;
 use foliant_platform::sync::atomic::{AtomicU64, Ordering};
 use foliant_platform::sync::{Mutex, MutexGuard};
 
+use foliant_uapi::text::Iomem;
 use foliant_units::PAGE_SHIFT;
 
 use crate::fs::MachineFiles;
@@ -52,6 +53,8 @@ pub struct Settings {
     pub vdso: bool,
     /// How many tasks may live at once.
     pub max_tasks: u64,
+    /// What lies where in physical memory.
+    pub iomem: Iomem,
 }
 
 /// What the auxiliary vector tells of the processor.

@@ -3,6 +3,7 @@
 use alloc::sync::Arc;
 
 use crate::space::Space;
+use foliant_kvirt::KernelMemory;
 use foliant_platform::{Mmu, Nanos};
 use foliant_uapi::clone::WaitStatus;
 use foliant_uapi::signal::Signal;
@@ -68,6 +69,13 @@ pub trait UserMachine: Mmu {
     /// program can map. What programs notice of it is `NOMEM` for a fixed address.
     fn reserved(&self) -> VirtRange {
         VirtRange::default()
+    }
+
+    /// What the kernel itself takes of the machine's memory; nothing where its
+    /// objects, stacks and per-CPU variables lie elsewhere, as on a machine that
+    /// is a program of another kernel.
+    fn kernel_memory(&self) -> KernelMemory {
+        KernelMemory::default()
     }
 
     /// The clocks together with the counter that user code reads with RDTSC;

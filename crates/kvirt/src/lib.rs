@@ -17,6 +17,8 @@ mod mutant;
 pub mod percpu;
 pub mod slab;
 pub mod stack;
+mod usage;
 pub mod vmalloc;
 
 pub use caller::Caller;
+pub use usage::KernelMemory;

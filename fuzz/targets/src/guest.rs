@@ -190,5 +190,6 @@ fn settings() -> Settings {
         },
         vdso: true,
         max_tasks: 100,
+        iomem: foliant_uapi::text::Iomem::default(),
     }
 }

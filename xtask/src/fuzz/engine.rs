@@ -49,7 +49,7 @@ impl Engine {
             // libFuzzer's C++ library goes into the program.
             .env("CXXSTDLIB", "static=stdc++")
             .env("RUSTFLAGS", flags.join(" "))
-            .args(["build", "--quiet", "--release", "--locked", "--target", TRIPLE])
+            .args(["build", "--quiet", "--release", "--target", TRIPLE])
             .arg("--manifest-path")
             .arg(root.join("fuzz/engine/Cargo.toml"))
             .arg("--target-dir")

@@ -25,6 +25,8 @@ pub(super) enum Text {
     Zoneinfo,
     Buddyinfo,
     Pagetypeinfo,
+    Slabinfo,
+    Vmallocinfo,
     Stat,
     Uptime,
     Loadavg,
@@ -32,12 +34,14 @@ pub(super) enum Text {
 }
 
 impl Text {
-    pub(super) const EVERY: [Self; 9] = [
+    pub(super) const EVERY: [Self; 11] = [
         Self::Meminfo,
         Self::Vmstat,
         Self::Zoneinfo,
         Self::Buddyinfo,
         Self::Pagetypeinfo,
+        Self::Slabinfo,
+        Self::Vmallocinfo,
         Self::Stat,
         Self::Uptime,
         Self::Loadavg,
@@ -51,10 +55,20 @@ impl Text {
             Self::Zoneinfo => b"zoneinfo",
             Self::Buddyinfo => b"buddyinfo",
             Self::Pagetypeinfo => b"pagetypeinfo",
+            Self::Slabinfo => b"slabinfo",
+            Self::Vmallocinfo => b"vmallocinfo",
             Self::Stat => b"stat",
             Self::Uptime => b"uptime",
             Self::Loadavg => b"loadavg",
             Self::Swaps => b"swaps",
+        }
+    }
+
+    /// Permissions: what tells addresses or how memory is used is root's.
+    pub(super) const fn mode(self) -> u32 {
+        match self {
+            Self::Pagetypeinfo | Self::Slabinfo | Self::Vmallocinfo => 0o400,
+            _ => 0o444,
         }
     }
 
@@ -69,6 +83,8 @@ impl Text {
             Self::Zoneinfo => zones::zoneinfo(kernel.memory().phys(), &vmstat(kernel)).to_bytes(),
             Self::Buddyinfo => zones::buddyinfo(kernel.memory().phys()).to_bytes(),
             Self::Pagetypeinfo => zones::pagetypeinfo(kernel.memory().phys()).to_bytes(),
+            Self::Slabinfo => kernel.machine().kernel_memory().slabinfo.to_bytes(),
+            Self::Vmallocinfo => kernel.machine().kernel_memory().vmallocinfo.to_bytes(),
             Self::Stat => stat(kernel).into_bytes(),
             Self::Uptime => uptime(kernel).into_bytes(),
             Self::Loadavg => {
@@ -118,10 +134,11 @@ fn meminfo<M: UserMachine>(kernel: &Kernel<M>) -> Meminfo {
     let kib = |pages: u64| Some(pages * PAGE_KIB);
     let used = stats.total.saturating_sub(stats.free);
     let tables = sums.table_kib / PAGE_KIB;
-    // What is neither private memory nor tables is cached files.
-    let cached = used.saturating_sub(sums.anon + tables);
+    let own = kernel.machine().kernel_memory();
+    // What is neither private memory nor tables nor the kernel's is cached files.
+    let cached = used.saturating_sub(sums.anon + tables + own.frames());
     let zero = Some(0);
-    Meminfo {
+    let mut meminfo = Meminfo {
         mem_total: kib(stats.total),
         mem_free: kib(stats.free),
         mem_available: kib(stats.free + cached.saturating_sub(sums.mapped)),
@@ -143,11 +160,6 @@ fn meminfo<M: UserMachine>(kernel: &Kernel<M>) -> Meminfo {
         anon_pages: kib(sums.anon),
         mapped: kib(sums.mapped),
         shmem: kib(sums.shmem),
-        k_reclaimable: zero,
-        slab: zero,
-        s_reclaimable: zero,
-        s_unreclaim: zero,
-        kernel_stack: zero,
         page_tables: Some(sums.table_kib),
         sec_page_tables: zero,
         nfs_unstable: zero,
@@ -156,9 +168,6 @@ fn meminfo<M: UserMachine>(kernel: &Kernel<M>) -> Meminfo {
         commit_limit: kib(stats.total / 2),
         committed_as: kib(sums.anon),
         vmalloc_total: Some(34_359_738_367),
-        vmalloc_used: zero,
-        vmalloc_chunk: zero,
-        percpu: zero,
         anon_huge_pages: zero,
         shmem_huge_pages: zero,
         shmem_pmd_mapped: zero,
@@ -171,15 +180,20 @@ fn meminfo<M: UserMachine>(kernel: &Kernel<M>) -> Meminfo {
         hugepagesize: Some(2048),
         hugetlb: zero,
         ..Meminfo::default()
-    }
+    };
+    own.tell_meminfo(&mut meminfo);
+    meminfo
 }
 
 fn vmstat<M: UserMachine>(kernel: &Kernel<M>) -> Counters {
     let stats = kernel.memory().phys().stats();
     let sums = sums(kernel);
     let tables = sums.table_kib / PAGE_KIB;
-    let files = stats.total.saturating_sub(stats.free + sums.anon + tables);
+    let own = kernel.machine().kernel_memory();
+    let used = sums.anon + tables + own.frames();
+    let files = stats.total.saturating_sub(stats.free + used);
     let mut counters = vmstat_of_zeroes();
+    own.tell_vmstat(&mut counters);
     for (name, value) in [
         ("nr_free_pages", stats.free),
         ("nr_active_anon", sums.anon),

@@ -5,6 +5,7 @@
 
 mod descriptors;
 mod gate;
+mod iomem;
 mod knobs;
 mod limits;
 mod machine;

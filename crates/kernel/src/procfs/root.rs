@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use foliant_units::Errno;
 
-use super::{Subject, machine, process, sys, sysvipc};
+use super::{Subject, iomem, machine, process, sys, sysvipc};
 use crate::fs::pseudo::{Listing, Place, PseudoDirectory, PseudoLink, PseudoText};
 use crate::fs::{Caller, Entry, FileType, Link, NodeRef, magic};
 use crate::kernel::Kernel;
@@ -141,7 +141,10 @@ impl<M: UserMachine> Listing<M> for Root<M> {
         if let Some(text) = machine::Text::of(name) {
             let kernel = self.kernel.clone();
             let make = move || kernel.upgrade().map(|kernel| text.make(&kernel)).ok_or(Errno::IO);
-            return Ok(PseudoText::new(place.below(name, 0o444), make));
+            return Ok(PseudoText::new(place.below(name, text.mode()), make));
+        }
+        if name == iomem::NAME {
+            return Ok(iomem::file(place.below(name, 0o444), self.kernel.clone()));
         }
         match &self.host {
             Some(host) if HOSTS.contains(&name) => host.lookup(name, caller),
@@ -162,6 +165,7 @@ impl<M: UserMachine> Listing<M> for Root<M> {
         for text in machine::Text::EVERY {
             entries.push(entry(text.name(), FileType::Regular));
         }
+        entries.push(entry(iomem::NAME, FileType::Regular));
         entries.push(entry(b"sys", FileType::Directory));
         entries.push(entry(b"sysvipc", FileType::Directory));
         if let Some(host) = &self.host {

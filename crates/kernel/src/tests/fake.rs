@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::vec::Vec;
 
+use foliant_kvirt::KernelMemory;
 use foliant_mm::Env;
 use foliant_phys::{BootOptions, MemoryMap, Phys};
 use foliant_platform::testing::{TestContext, TestPlatform};
@@ -48,6 +49,8 @@ pub(super) struct Shared {
     alarm: Mutex<Option<Nanos>>,
     alarm_changed: Condvar,
     stopped: AtomicBool,
+    /// What the kernel itself takes of this machine.
+    own: Mutex<KernelMemory>,
     pub(super) events: Mutex<Vec<ProgramEvent>>,
 }
 
@@ -185,6 +188,9 @@ impl UserMachine for Fake {
     }
     fn kick(&self, task: &Task<Self>) {
         task.thread().kicked.store(true, Ordering::Release);
+    }
+    fn kernel_memory(&self) -> KernelMemory {
+        lock(&self.shared.own).clone()
     }
     fn alarm(&self, at: Option<Nanos>) {
         *lock(&self.shared.alarm) = at;
@@ -434,6 +440,11 @@ impl User {
         }
     }
 
+    /// What the kernel takes of the machine from now on.
+    pub(super) fn tell_kernel_memory(&self, own: KernelMemory) {
+        *lock(&self.shared.own) = own;
+    }
+
     /// Raises an exception.
     pub(super) fn raise(&mut self, vector: u8) {
         self.trap(Trap::Exception {
@@ -503,10 +514,19 @@ fn machine() -> (Fake, Arc<Kernel<Fake>>) {
         hardware,
         vdso: true,
         max_tasks: 100,
+        iomem: iomem(),
     };
     let kernel = Kernel::new(machine.clone(), env, settings);
     let _ = machine.shared.kernel.set(Arc::downgrade(&kernel));
     (machine, kernel)
+}
+
+/// RAM, with devices in the middle.
+fn iomem() -> foliant_uapi::text::Iomem {
+    let text =
+        b"00000000-0009ffff : System RAM\n000a0000-000fffff : Reserved\n  000f0000-000fffff : System ROM\n\
+                 00100000-00ffffff : System RAM\n";
+    foliant_uapi::text::Iomem::parse(text).expect("it is one")
 }
 
 fn keep_time(kernel: &Kernel<Fake>, shared: &Shared) {

@@ -5,5 +5,6 @@ mod exec;
 mod fake;
 mod futexes;
 mod oom;
+mod proc_memory;
 mod signals;
 mod timers;

@@ -1,7 +1,8 @@
 //! The machine's physical memory, as firmware would tell of it.
 
-use foliant_phys::boot::{MapEntry, RegionKind};
+use foliant_phys::boot::{MapEntry, RegionKind, resources};
 use foliant_phys::{MemoryMap, NodeId};
+use foliant_uapi::text::Iomem;
 use foliant_units::{PAGE_MASK, PhysAddr, PhysRange};
 use thiserror::Error;
 
@@ -91,6 +92,14 @@ impl MemoryPlan {
         &self.map
     }
 
+    /// What lies where, as `/proc/iomem` tells it. The kernel's code and data
+    /// are not in it: they are a program of the host.
+    pub fn iomem(&self) -> Iomem {
+        let text = resources(&self.map, None, None).to_string();
+        // What one part of the library writes the other reads.
+        Iomem::parse(text.as_bytes()).unwrap_or_default()
+    }
+
     /// Where the last byte of RAM ends.
     pub fn end(&self) -> u64 {
         self.end
@@ -110,6 +119,26 @@ mod tests {
     fn ram_beyond_three_gigabytes_lies_above_the_devices() {
         assert_eq!(MemoryPlan::flat(1 << 30).unwrap().end(), 1 << 30);
         assert_eq!(MemoryPlan::flat(5 << 30).unwrap().end(), 6 << 30);
+    }
+
+    #[test]
+    fn memory_is_told_with_its_hole_and_its_devices() {
+        let plan = MemoryPlan::flat(5 << 30).unwrap();
+        let entries = plan.iomem().entries;
+        let told: Vec<_> = entries
+            .iter()
+            .map(|entry| (entry.start, entry.last, entry.name.as_str()))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (0, 0x9_fbff, "System RAM"),
+                (0x9_fc00, 0xf_ffff, "Reserved"),
+                (0xf_0000, 0xf_ffff, "System ROM"),
+                (0x10_0000, 0xbfff_ffff, "System RAM"),
+                (4 << 30, (6 << 30) - 1, "System RAM"),
+            ]
+        );
     }
 
     #[test]

@@ -106,6 +106,7 @@ impl Session {
             hardware: identity::hardware(),
             vdso: true,
             max_tasks: TASKS,
+            iomem: options.memory.iomem(),
         };
         let kernel = Kernel::watched(machine.clone(), memory.clone(), settings, options.observer);
         machine.attach(&kernel);

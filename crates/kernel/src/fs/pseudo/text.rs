@@ -25,6 +25,15 @@ pub trait TextSource: Send + Sync {
     /// `SRCH` if what it tells about is gone.
     fn read(&self) -> Result<Vec<u8>, Errno>;
 
+    /// As [`read`](Self::read), for a file that `by` has opened: some texts hide
+    /// numbers from those who may not know them.
+    ///
+    /// # Errors
+    /// As there.
+    fn read_by(&self, _by: Caller) -> Result<Vec<u8>, Errno> {
+        self.read()
+    }
+
     /// What a write of `text` does to a file that `by` has opened.
     ///
     /// # Errors
@@ -84,7 +93,7 @@ impl<M: Mmu> Node<M> for PseudoText {
         let node = self.me.upgrade().ok_or(Errno::NOENT)?;
         // What is gone already cannot be opened.
         let text = if how.flags.readable() {
-            self.source.read()?
+            self.source.read_by(how.caller)?
         } else {
             Vec::new()
         };
@@ -130,7 +139,7 @@ impl<M: Mmu> File<M> for TextFile {
     fn read(&self, offset: u64, to: &mut dyn Sink, _: OpenFlags) -> Result<usize, Errno> {
         let mut text = self.text.lock();
         if offset == 0 {
-            *text = self.node.source.read()?;
+            *text = self.node.source.read_by(self.opener)?;
         }
         let rest = usize::try_from(offset)
             .ok()
