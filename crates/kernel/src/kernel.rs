@@ -11,6 +11,7 @@ use foliant_platform::sync::{Mutex, MutexGuard};
 use foliant_uapi::text::Iomem;
 use foliant_units::PAGE_SHIFT;
 
+use crate::compactor::Compactor;
 use crate::fs::MachineFiles;
 use crate::futex::Futexes;
 use crate::machine::UserMachine;
@@ -36,6 +37,8 @@ pub struct Kernel<M: UserMachine> {
     vdso: Option<Vdso<M>>,
     observer: Option<Arc<dyn Observer<M>>>,
     seeds: AtomicU64,
+    /// Held by whoever compacts behind everybody's back.
+    pub(crate) compaction_stopped: Mutex<bool>,
 }
 
 /// What is decided before the first program starts.
@@ -111,7 +114,7 @@ impl<M: UserMachine> Kernel<M> {
         let booted = machine.now();
         // A machine without three frames to spare does without, too.
         let vdso = settings.vdso.then(|| Vdso::new(&memory).ok()).flatten();
-        Arc::new(Self {
+        let kernel = Arc::new(Self {
             machine,
             memory,
             settings,
@@ -125,7 +128,13 @@ impl<M: UserMachine> Kernel<M> {
             counts: Counts::new(),
             files: MachineFiles::default(),
             segments: Segments::default(),
-        })
+            compaction_stopped: Mutex::new(false),
+        });
+        let compactor = Compactor {
+            kernel: Arc::downgrade(&kernel),
+        };
+        kernel.memory.set_background(Some(Arc::new(compactor)));
+        kernel
     }
 
     /// System V shared memory.

@@ -17,6 +17,7 @@ extern crate alloc;
 extern crate std;
 
 mod clone;
+mod compactor;
 mod creds;
 pub mod dev;
 mod entry;

@@ -1,5 +1,6 @@
 //! What a machine must be able to do to run programs.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use crate::space::Space;
@@ -61,6 +62,12 @@ pub trait UserMachine: Mmu {
     /// time of [`Platform::now`](foliant_platform::Platform::now), on some
     /// thread; `None` takes the request back. The latest request counts.
     fn alarm(&self, at: Option<Nanos>);
+
+    /// Runs `work` on a thread of its own; false where the machine has none to
+    /// spare, and the work is not done. Called with any lock held.
+    fn background(&self, _work: Box<dyn FnOnce() + Send>) -> bool {
+        false
+    }
 
     /// Nanoseconds since 1970, UTC.
     fn realtime(&self) -> Nanos;

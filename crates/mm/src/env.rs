@@ -8,7 +8,7 @@ use foliant_platform::sync::atomic::{AtomicU64, Ordering};
 use foliant_units::Pfn;
 
 use crate::object::{IdleCache, ObjectId};
-use crate::rmap::{Mover, Registry};
+use crate::rmap::{Background, Mover, Registry};
 use crate::thp::Thp;
 
 /// The memory manager of one machine: its frames and what belongs to no space
@@ -19,6 +19,7 @@ pub struct Env<P: Mmu> {
     frames: u64,
     idle: Arc<IdleCache<P>>,
     registry: Arc<Registry<P>>,
+    mover: Arc<Mover<P>>,
     objects: AtomicU64,
     thp: Thp,
 }
@@ -38,13 +39,15 @@ impl<P: Mmu> Env<P> {
         let idle = Arc::new(IdleCache::new());
         phys.set_reclaimer(Some(idle.clone()));
         let registry = Registry::new();
-        phys.set_migrator(Some(Arc::new(Mover::new(&phys, &registry))));
+        let mover = Arc::new(Mover::new(&phys, &registry));
+        phys.set_migrator(Some(mover.clone()));
         Ok(Arc::new(Self {
             idle,
             phys,
             zero,
             frames,
             registry,
+            mover,
             objects: AtomicU64::new(0),
             thp: Thp::default(),
         }))
@@ -73,6 +76,12 @@ impl<P: Mmu> Env<P> {
 
     pub(crate) fn idle(&self) -> &IdleCache<P> {
         &self.idle
+    }
+
+    /// Hands in someone with a thread for compaction that nobody waits for;
+    /// replaces whoever was there.
+    pub fn set_background(&self, background: Option<Arc<dyn Background>>) {
+        self.mover.set_background(background);
     }
 
     /// What the numbers in frames' records stand for.

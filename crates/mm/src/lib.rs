@@ -56,6 +56,7 @@ pub use ops::{
 };
 pub use pages::{PageView, Populate, PopulateError, Residency};
 pub use references::Mappings;
+pub use rmap::Background;
 pub use space::{Space, SpaceViolation};
 pub use thp::{Defrag, Global, Orders, SizeSetting, Thp, ThpEvent, ThpMode};
 pub use tree::{Published, Tree};

@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use foliant_phys::boot::Poison;
 use foliant_phys::{
-    AllocRequest, BlockKind, CmaArea, CmaError, Compacted, ContigError, Effort, Event, Migrator, Mobility,
-    Moved, NodeId, Owner, Phys, testing,
+    AllocRequest, BlockKind, BootOptions, CmaArea, CmaError, Compacted, ContigError, Effort, Event, Migrator,
+    Mobility, Moved, NodeId, Owner, Phys, testing,
 };
 use foliant_platform::testing::TestPlatform;
 use foliant_units::{Order, Pfn, PfnRange};
@@ -292,6 +293,68 @@ fn whichever_migration_fails_nothing_is_lost() {
         tables.free(|_| true);
         testing::assert_all_free(&phys);
     }
+}
+
+/// A few blocks full of movable folios of an order, every second of which was
+/// then freed; not poisoned, because many are made.
+fn small_and_fragmented(order: Order) -> (Machine, Arc<Tables>) {
+    let options = BootOptions {
+        poison: Poison::Off,
+        ..BootOptions::test()
+    };
+    let phys = testing::boot_with(3 * BLOCK, 1, options);
+    let tables = Tables::new(&phys);
+    tables.fill(movable().order(order));
+    tables.free(|pfn| (pfn.raw() >> order.raw()).is_multiple_of(2));
+    phys.drain_all();
+    (phys, tables)
+}
+
+#[test]
+fn every_migration_may_fail_once() {
+    let half_a_block = Order::new(8).unwrap();
+    let mut nth = 0;
+    loop {
+        nth += 1;
+        let (phys, tables) = small_and_fragmented(Order::ZERO);
+        tables.refuse.store(nth, Ordering::Relaxed);
+        let came_to = phys.compact_node(NodeId(0), half_a_block, &*tables);
+        assert_ne!(came_to, Compacted::Skipped);
+        tables.check();
+        testing::audit(&phys);
+        let calls = tables.calls.load(Ordering::Relaxed);
+        assert_eq!(phys.events(Event::NotMigrated), u64::from(calls >= nth));
+        tables.free(|_| true);
+        testing::assert_all_free(&phys);
+        if calls < nth {
+            break;
+        }
+    }
+    assert!(nth > 100, "{nth}");
+}
+
+#[test]
+fn every_folio_to_move_to_may_be_missing() {
+    let order = Order::new(2).unwrap();
+    let half_a_block = Order::new(8).unwrap();
+    let mut nth = 0;
+    loop {
+        nth += 1;
+        let (phys, tables) = small_and_fragmented(order);
+        let failed = phys.events(Event::Fail);
+        phys.fail_at(nth);
+        phys.compact_node(NodeId(0), half_a_block, &*tables);
+        phys.fail_at(0);
+        tables.check();
+        testing::audit(&phys);
+        let hit = phys.events(Event::Fail) != failed;
+        tables.free(|_| true);
+        testing::assert_all_free(&phys);
+        if !hit {
+            break;
+        }
+    }
+    assert!(nth > 30, "{nth}");
 }
 
 #[test]

@@ -196,6 +196,11 @@ impl UserMachine for Fake {
         *lock(&self.shared.alarm) = at;
         self.shared.alarm_changed.notify_all();
     }
+    fn background(&self, work: Box<dyn FnOnce() + Send>) -> bool {
+        std::thread::spawn(work);
+        true
+    }
+
     fn realtime(&self) -> Nanos {
         Nanos(
             SystemTime::now()
@@ -488,7 +493,7 @@ pub(super) fn run_in(files: TaskFiles<Fake>, program: impl FnOnce(&mut User) + S
     ended.expect("the program has ended")
 }
 
-fn machine() -> (Fake, Arc<Kernel<Fake>>) {
+pub(super) fn machine() -> (Fake, Arc<Kernel<Fake>>) {
     let machine = Fake {
         platform: TestPlatform::new(16 << 20, 2),
         shared: Arc::default(),

@@ -1,6 +1,7 @@
 //! The layer under programs that are closures.
 
 mod children;
+mod compaction;
 mod exec;
 mod fake;
 mod futexes;

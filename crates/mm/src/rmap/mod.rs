@@ -14,6 +14,7 @@ mod uses;
 mod walk;
 
 pub(crate) use kin::Kin;
+pub use mover::Background;
 pub(crate) use mover::Mover;
 pub(crate) use registry::Registry;
 pub(crate) use uses::private_word;

@@ -16,10 +16,10 @@ use alloc::vec::Vec;
 
 use foliant_arch::x86_64::{Absent, MigrationKind, Pte};
 use foliant_paging::{Gather, Missing};
-use foliant_phys::{FrameFlags, FrameRecord, Migrator, Moved, Owner, Phys};
+use foliant_phys::{FrameFlags, FrameRecord, Migrator, Moved, NodeId, Owner, Phys};
 use foliant_platform::Mmu;
-use foliant_platform::sync::MutexGuard;
 use foliant_platform::sync::atomic::{Ordering, fence};
+use foliant_platform::sync::{MutexGuard, SpinLock};
 use foliant_units::{Order, Pfn, Vpn, VpnRange};
 
 use super::registry::Registry;
@@ -54,6 +54,14 @@ const CARRIED: FrameFlags = FrameFlags::UPTODATE
 pub(crate) struct Mover<P: Mmu> {
     phys: Weak<Phys<P>>,
     registry: Arc<Registry<P>>,
+    background: SpinLock<Option<Arc<dyn Background>>>,
+}
+
+/// Someone with a thread for what nobody waits for.
+pub trait Background: Send + Sync {
+    /// Has [`compaction_daemon`](Phys::compaction_daemon) called for `node`, soon
+    /// and on another thread. Called with any lock of the caller held.
+    fn compact(&self, node: NodeId);
 }
 
 /// An entry that was replaced by a migration entry.
@@ -81,11 +89,24 @@ impl<P: Mmu> Mover<P> {
         Self {
             phys: Arc::downgrade(phys),
             registry: registry.clone(),
+            background: SpinLock::new(None),
         }
+    }
+
+    pub(crate) fn set_background(&self, background: Option<Arc<dyn Background>>) {
+        let before = core::mem::replace(&mut *self.background.lock(), background);
+        drop(before);
     }
 }
 
 impl<P: Mmu> Migrator for Mover<P> {
+    fn wake(&self, node: NodeId) {
+        let background = self.background.lock().clone();
+        if let Some(background) = background {
+            background.compact(node);
+        }
+    }
+
     fn migrate(&self, from: Pfn, to: Pfn) -> Moved {
         let Some(phys) = self.phys.upgrade() else {
             return Moved::No;

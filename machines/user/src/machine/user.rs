@@ -287,6 +287,11 @@ impl UserMachine for User {
         self.0.alarm.set(at);
     }
 
+    fn background(&self, work: Box<dyn FnOnce() + Send>) -> bool {
+        let builder = thread::Builder::new().name("foliant-compact".into());
+        builder.spawn(work).is_ok()
+    }
+
     fn realtime(&self) -> Nanos {
         clock::realtime()
     }

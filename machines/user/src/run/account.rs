@@ -55,6 +55,7 @@ impl Session {
         let phys = self.kernel().memory().phys();
         phys.fail_at(0);
         let stuck_tasks = end_all(self.kernel());
+        self.kernel().stop_compaction();
         self.drop_caches();
         let (own, before) = self.at_first();
         let deadline = Instant::now() + AFTERMATH;
