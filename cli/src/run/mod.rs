@@ -83,6 +83,10 @@ pub(crate) struct Args {
     /// survive it. Run it for N = 1, 2, 3, ... and every path is seen.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     fail_frame: Option<u64>,
+    /// Host mappings that a process may have at most [default: what the host
+    /// allows]. Fewer make more TLB misses: for tests.
+    #[arg(long, value_name = "N", hide = true)]
+    host_mappings: Option<usize>,
     /// Write every system call to standard error.
     #[arg(long)]
     strace: bool,
@@ -135,6 +139,7 @@ fn try_run(args: &Args) -> Result<u8> {
             global: args.thp,
             sizes: args.thp_anon.clone().unwrap_or_default().0,
         },
+        host_mappings: args.host_mappings,
         fail_at: args.fail_frame,
         observer: Some(recorder.clone()),
     };

@@ -37,6 +37,11 @@ fn system_v_segments() {
 }
 
 #[test]
+fn states_and_times_of_tasks() {
+    run("states", &["-pthread"]);
+}
+
+#[test]
 fn one_thread_executes_while_others_make_calls() {
     run("exec_storm", &["-pthread"]);
 }

@@ -1,6 +1,6 @@
 //! Small programs, shells, pipes.
 
-use crate::harness::Case;
+use crate::harness::{Case, installed};
 
 #[test]
 fn true_and_false() {
@@ -66,4 +66,26 @@ fn the_heap_of_a_static_program_stays_apart() {
 #[test]
 fn the_map_of_a_static_program_is_linuxs() {
     Case::new(&["setarch", "-R", "busybox", "sort", "/proc/self/maps"]).same();
+}
+
+/// What a shell sees of a job: by which signal it is stopped, that it goes on,
+/// how it ends.
+#[test]
+fn jobs_are_stopped_and_continued_as_natively() {
+    if !installed("python3") {
+        return;
+    }
+    let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/jobs.py");
+    let seen = |prefix: &[&str]| {
+        let output = std::process::Command::new("timeout")
+            .args(["-s", "KILL", "100", "python3"])
+            .arg(&script)
+            .args(prefix)
+            .output()
+            .expect("timeout");
+        assert_eq!(output.status.code(), Some(0));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let foliant = [env!("CARGO_BIN_EXE_foliant"), "run", "--report", "none", "--"];
+    assert_eq!(seen(&foliant), seen(&[]));
 }

@@ -24,6 +24,7 @@ fn run(command: &Command) -> Result<Outcome, Box<dyn std::error::Error>> {
         randomize: false,
         seed: 1,
         folios: foliant_user::FolioSizes::default(),
+        host_mappings: None,
         fail_at: None,
         observer: None,
     })?;

@@ -24,6 +24,7 @@ fn watched(observer: Option<Arc<dyn Observer<User>>>) -> Session {
         randomize: true,
         seed: 7,
         folios: foliant_user::FolioSizes::default(),
+        host_mappings: None,
         fail_at: None,
         observer,
     };

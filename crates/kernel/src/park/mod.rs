@@ -8,5 +8,5 @@
 mod parker;
 mod queue;
 
-pub use parker::{Interrupt, Parker, Sleeper, WaitError, Wake};
+pub use parker::{Doing, Interrupt, Parker, Sleeper, WaitError, Wake};
 pub use queue::{Registration, WaitQueue};

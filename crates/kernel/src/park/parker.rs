@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use core::fmt;
 
 use foliant_platform::Nanos;
-use foliant_platform::sync::atomic::{AtomicU32, Ordering};
+use foliant_platform::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// A token that one thread waits for and anybody may hand over, as with
 /// `std::thread::park`. Made by the machine, one per task.
@@ -48,6 +48,23 @@ pub enum WaitError {
 pub struct Parker {
     sleeper: Arc<dyn Sleeper>,
     attention: AtomicU32,
+    /// [`Doing`] of the moment.
+    doing: AtomicU8,
+    /// Nanoseconds asleep.
+    slept: AtomicU64,
+    /// How often it went to sleep.
+    naps: AtomicU64,
+}
+
+/// What a task does as far as its sleeping place knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Doing {
+    /// It runs, or could.
+    Runs,
+    /// It sleeps until a signal at the latest.
+    Sleeps,
+    /// It sleeps until it is killed at the latest.
+    SleepsDeeply,
 }
 
 /// A signal is to be handled, or a stop to be taken part in.
@@ -64,6 +81,9 @@ impl Parker {
         Arc::new(Self {
             sleeper,
             attention: AtomicU32::new(0),
+            doing: AtomicU8::new(Doing::Runs as u8),
+            slept: AtomicU64::new(0),
+            naps: AtomicU64::new(0),
         })
     }
 
@@ -93,8 +113,37 @@ impl Parker {
             if until.is_some_and(|until| self.now() >= until) {
                 return Err(WaitError::Timeout);
             }
-            self.sleeper.sleep(until);
+            self.nap(interrupt, until);
         }
+    }
+
+    fn nap(&self, interrupt: Interrupt, until: Option<Nanos>) {
+        let doing = match interrupt {
+            Interrupt::BySignal => Doing::Sleeps,
+            Interrupt::ByKill => Doing::SleepsDeeply,
+        };
+        let from = self.now();
+        self.doing.store(doing as u8, Ordering::Relaxed);
+        self.sleeper.sleep(until);
+        self.doing.store(Doing::Runs as u8, Ordering::Relaxed);
+        let slept = self.now().0.saturating_sub(from.0);
+        self.slept.fetch_add(slept, Ordering::Relaxed);
+        self.naps.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What the task does.
+    pub fn doing(&self) -> Doing {
+        [Doing::Runs, Doing::Sleeps, Doing::SleepsDeeply][usize::from(self.doing.load(Ordering::Relaxed) % 3)]
+    }
+
+    /// How long the task has slept here in all.
+    pub fn slept(&self) -> Nanos {
+        Nanos(self.slept.load(Ordering::Relaxed))
+    }
+
+    /// How often it went to sleep.
+    pub fn naps(&self) -> u64 {
+        self.naps.load(Ordering::Relaxed)
     }
 
     /// Whether a wait of this kind would end at once.

@@ -17,6 +17,7 @@ use super::Subject;
 use crate::creds::Ids as CredIds;
 use crate::exec::Image;
 use crate::machine::UserMachine;
+use crate::park::Doing;
 use crate::pid::Pid;
 use crate::process::Process;
 use crate::task::Task;
@@ -64,14 +65,26 @@ fn relations<M: UserMachine>(subject: &Subject<M>, process: &Process<M>) -> Resu
     })
 }
 
-fn state<M: UserMachine>(process: &Process<M>, relations: &Relations) -> TaskState {
-    if relations.zombie {
-        TaskState::Zombie
-    } else if process.is_stopped() {
-        TaskState::Stopped
-    } else {
-        // Whoever asks runs; of the others the machine does not know more.
-        TaskState::Running
+/// The state of a task; that of a process is its leader's, which is a zombie
+/// once it has ended, whoever else lives.
+fn state<M: UserMachine>(
+    subject: &Subject<M>,
+    task: Option<&Arc<Task<M>>>,
+    relations: &Relations,
+) -> TaskState {
+    let shown = |task: &&Arc<Task<M>>| subject.thread.is_some() || task.is_leader();
+    match task.filter(shown) {
+        Some(task) if !relations.zombie => {
+            if task.signals.lock().stopped {
+                return TaskState::Stopped;
+            }
+            match task.parker().doing() {
+                Doing::Runs => TaskState::Running,
+                Doing::Sleeps => TaskState::Sleeping,
+                Doing::SleepsDeeply => TaskState::DiskSleep,
+            }
+        }
+        _ => TaskState::Zombie,
     }
 }
 
@@ -117,7 +130,7 @@ pub(super) fn status<M: UserMachine>(subject: &Subject<M>) -> Result<Status, Err
     let id = subject.thread.unwrap_or(process.id()).raw();
     let mut out = Status {
         name: task.as_ref().map_or(Vec::new(), |task| name(task)),
-        state: Some(state(&process, &relations)),
+        state: Some(state(subject, task.as_ref(), &relations)),
         tgid: Some(process.id().raw()),
         ngid: Some(0),
         pid: Some(id),
@@ -148,7 +161,7 @@ pub(super) fn status<M: UserMachine>(subject: &Subject<M>) -> Result<Status, Err
     out.speculation_indirect_branch = Some("conditional enabled".into());
     out.mems_allowed = Some("1".into());
     out.mems_allowed_list = Some("0".into());
-    out.voluntary_ctxt_switches = Some(0);
+    out.voluntary_ctxt_switches = Some(task.as_ref().map_or(0, |task| task.parker().naps()));
     out.nonvoluntary_ctxt_switches = Some(0);
     Ok(out)
 }
@@ -261,7 +274,7 @@ pub(super) fn stat<M: UserMachine>(subject: &Subject<M>) -> Result<PidStat, Errn
     let mut out = PidStat {
         pid: subject.thread.unwrap_or(process.id()).raw(),
         comm: task.as_ref().map_or(Vec::new(), |task| name(task)),
-        state: state(&process, &relations).letter(),
+        state: state(subject, task.as_ref(), &relations).letter(),
         ppid: relations.parent,
         pgrp: relations.group,
         session: relations.session,

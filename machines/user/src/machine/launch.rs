@@ -1,6 +1,6 @@
 //! New tasks, and tasks that become other programs.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use foliant_kernel::{CpuTimes, Origin, Space, Start, Task, UserCpu, UserRegs};
@@ -22,6 +22,8 @@ const ENDED_MAX: usize = 16;
 pub struct UserThread {
     machine: User,
     lane: Mutex<Arc<Lane>>,
+    /// Nanoseconds that handling its traps took.
+    system: AtomicU64,
 }
 
 impl UserThread {
@@ -29,6 +31,7 @@ impl UserThread {
         Ok(Self {
             machine: machine.clone(),
             lane: Mutex::new(machine.new_lane()?),
+            system: AtomicU64::new(0),
         })
     }
 
@@ -39,7 +42,14 @@ impl UserThread {
             .clone()
     }
 
-    /// CPU time of the host thread, which is all the guest's own.
+    /// Handling a trap of it took so many nanoseconds.
+    pub(super) fn count_system(&self, nanos: u64) {
+        self.system.fetch_add(nanos, Ordering::Relaxed);
+    }
+
+    /// CPU time of the host thread, which is the guest's own, and the time that
+    /// its traps were handled, sleep left out. That is measured by the clock:
+    /// asking for the worker's CPU time would cost more than many a call.
     pub(super) fn times(&self) -> CpuTimes {
         let lane = self.lane();
         let (process, thread) = (
@@ -56,7 +66,7 @@ impl UserThread {
         let user = user.unwrap_or(0);
         CpuTimes {
             user: Nanos(user),
-            system: Nanos(0),
+            system: Nanos(self.system.load(Ordering::Relaxed)),
         }
     }
 }

@@ -103,16 +103,13 @@ impl SpaceState {
     /// then everybody who removed before that comes in, and removes again.
     pub(crate) fn flush(&self, machine: &User, what: Flush<'_>) {
         let mut inner = self.lock();
-        let before = inner.tlb.latest();
-        let mut number = before;
+        let mut number = None;
         for &range in what.ranges {
-            if let Some(noted) = self.forget(machine, &mut inner, range, what.kind) {
-                number = noted;
-            }
+            // What the book has forgotten already may still be shown.
+            let noted = self.forget(machine, &mut inner, range, what.kind);
+            number = number.max(noted.or_else(|| inner.tlb.stale_in(range, self.removed())));
         }
-        if number == before {
-            return;
-        }
+        let Some(number) = number else { return };
         machine.counters().flushes.fetch_add(1, Ordering::Relaxed);
         let running: Vec<_> = inner
             .lanes
@@ -161,6 +158,14 @@ impl SpaceState {
         read_only
             .map(|pages| self.note(inner, Stale::ReadOnly(pages)))
             .max(gone)
+    }
+
+    /// Makes room in a full TLB.
+    pub(crate) fn shed(&self, inner: &mut Inner) {
+        for pages in inner.tlb.oldest_half() {
+            inner.tlb.cut(pages, |_| {});
+            self.note(inner, Stale::Gone(pages));
+        }
     }
 
     /// Takes a thread in.

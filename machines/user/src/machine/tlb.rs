@@ -106,11 +106,25 @@ impl Stale {
 #[derive(Debug, Default)]
 pub(crate) struct Tlb {
     /// By first page; runs that continue each other are one.
-    runs: BTreeMap<Vpn, Run>,
+    runs: BTreeMap<Vpn, Shown>,
+    /// Fills so far.
+    fills: u64,
     /// Staleness with its number, ascending.
     stale: VecDeque<(u64, Stale)>,
     numbered: u64,
 }
+
+/// A run, and when the latest part of it was filled.
+#[derive(Clone, Copy, Debug)]
+struct Shown {
+    run: Run,
+    filled: u64,
+}
+
+/// Parts in which a full TLB is looked at; the older half of them goes. Each
+/// part that goes is one operation of the host.
+const PARTS: usize = 32;
+const _: () = assert!(PARTS / 2 + 2 < STALE_MAX, "what goes is kept apart");
 
 /// Staleness kept one by one; beyond it the nearest ranges are unmapped with
 /// what lies between them.
@@ -125,29 +139,51 @@ impl Tlb {
 
     /// The run that shows `page`.
     pub(crate) fn find(&self, page: Vpn) -> Option<&Run> {
-        let (_, run) = self.runs.range(..=page).next_back()?;
-        run.pages.contains(page).then_some(run)
+        let (_, shown) = self.runs.range(..=page).next_back()?;
+        shown.run.pages.contains(page).then_some(&shown.run)
     }
 
     /// Notes that `run` is shown from now on, whatever was there.
     pub(crate) fn insert(&mut self, mut run: Run) {
         self.cut(run.pages, |_| {});
         if let Some((&at, before)) = self.runs.range(..run.pages.start).next_back()
-            && run.continues(before)
+            && run.continues(&before.run)
         {
             run = Run {
-                pages: VpnRange::new(before.pages.start, run.pages.end),
-                ..*before
+                pages: VpnRange::new(before.run.pages.start, run.pages.end),
+                ..before.run
             };
             self.runs.remove(&at);
         }
-        if let Some(&after) = self.runs.get(&run.pages.end)
+        if let Some(&Shown { run: after, .. }) = self.runs.get(&run.pages.end)
             && after.continues(&run)
         {
             self.runs.remove(&after.pages.start);
             run.pages.end = after.pages.end;
         }
-        self.runs.insert(run.pages.start, run);
+        self.fills += 1;
+        let filled = self.fills;
+        self.runs.insert(run.pages.start, Shown { run, filled });
+    }
+
+    /// What is to go when the TLB is full: of parts of the address space with
+    /// equally many runs each, the half in which nothing was filled for longest.
+    ///
+    /// Going by parts keeps the number of operations small, however many runs
+    /// go. Which mappings are in use the host does not tell.
+    pub(crate) fn oldest_half(&self) -> Vec<VpnRange> {
+        let shown: Vec<&Shown> = self.runs.values().collect();
+        let mut parts: Vec<(u64, VpnRange)> = shown
+            .chunks(shown.len().div_ceil(PARTS).max(1))
+            .filter_map(|part| {
+                let (first, last) = (part.first()?, part.last()?);
+                let newest = part.iter().map(|shown| shown.filled).max()?;
+                Some((newest, VpnRange::new(first.run.pages.start, last.run.pages.end)))
+            })
+            .collect();
+        parts.sort_unstable_by_key(|&(newest, _)| newest);
+        parts.truncate(parts.len().div_ceil(2));
+        parts.into_iter().map(|(_, pages)| pages).collect()
     }
 
     /// Forgets what is shown of `pages` and calls `each` for every part of it.
@@ -157,13 +193,13 @@ impl Tlb {
             .range(..pages.start)
             .next_back()
             .map_or(pages.start, |(&at, _)| at);
-        let touched: Vec<Run> = self
+        let touched: Vec<Shown> = self
             .runs
             .range(first..pages.end)
-            .map(|(_, &run)| run)
-            .filter(|run| run.pages.overlaps(pages))
+            .map(|(_, &shown)| shown)
+            .filter(|shown| shown.run.pages.overlaps(pages))
             .collect();
-        for run in touched {
+        for Shown { run, filled } in touched {
             self.runs.remove(&run.pages.start);
             each(run.part(pages));
             for rest in [
@@ -171,8 +207,8 @@ impl Tlb {
                 VpnRange::new(pages.end, run.pages.end),
             ] {
                 if rest.start < rest.end {
-                    let rest = run.part(rest);
-                    self.runs.insert(rest.pages.start, rest);
+                    let run = run.part(rest);
+                    self.runs.insert(run.pages.start, Shown { run, filled });
                 }
             }
         }
@@ -232,6 +268,20 @@ impl Tlb {
         self.stale.push_back((self.numbered, Stale::Gone(joined)));
     }
 
+    /// The latest staleness after `done` that concerns a page of a range: the
+    /// host may still show it, although the book does not.
+    pub(crate) fn stale_in(&self, range: VpnRange, done: u64) -> Option<u64> {
+        let concerns = |stale: &Stale| match *stale {
+            Stale::Gone(pages) | Stale::ReadOnly(pages) => pages.overlaps(range),
+            Stale::All => true,
+        };
+        let later = self.stale.iter().filter(|(number, _)| *number > done);
+        later
+            .filter(|(_, stale)| concerns(stale))
+            .map(|&(number, _)| number)
+            .max()
+    }
+
     /// The number of the latest staleness.
     pub(crate) fn latest(&self) -> u64 {
         self.numbered
@@ -274,6 +324,7 @@ mod tests {
     fn drawn(tlb: &Tlb) -> Vec<(u64, u64, u64)> {
         tlb.runs
             .values()
+            .map(|shown| shown.run)
             .map(|run| (run.pages.start.raw(), run.pages.len(), run.frame.raw()))
             .collect()
     }
@@ -346,6 +397,40 @@ mod tests {
         assert!(ops.contains(&Op::unmap(STUB_BASE - 0x1000, 0x1000)));
         assert!(ops.contains(&Op::unmap(AREA_END, 0xb000)), "{ops:x?}");
         assert_eq!(ops.len(), STALE_MAX);
+    }
+
+    #[test]
+    fn a_full_tlb_loses_what_was_filled_longest_ago() {
+        let mut tlb = Tlb::default();
+        // Old below, new above; none continues another.
+        for at in 0..1000u64 {
+            tlb.insert(run(0x1000 + 2 * at, 1, 10 * at + 7, WRITE));
+        }
+        // What is filled anew is new again, with its surroundings.
+        tlb.insert(run(0x1000, 1, 3, WRITE));
+        let going = tlb.oldest_half();
+        assert!(going.len() <= PARTS / 2, "{}", going.len());
+        for pages in going {
+            tlb.cut(pages, |_| {});
+            tlb.note(Stale::Gone(pages));
+        }
+        assert!((450..=550).contains(&tlb.len()), "{}", tlb.len());
+        assert!(tlb.find(Vpn::new(0x1000)).is_some());
+        assert!(tlb.find(Vpn::new(0x1000 + 2 * 200)).is_none());
+        assert!(tlb.find(Vpn::new(0x1000 + 2 * 999)).is_some());
+        assert!(Tlb::default().oldest_half().is_empty());
+    }
+
+    #[test]
+    fn what_the_book_forgot_is_stale_until_it_was_removed() {
+        let pages = |at: u64| VpnRange::new(Vpn::new(at), Vpn::new(at + 2));
+        let mut tlb = Tlb::default();
+        let gone = tlb.note(Stale::Gone(pages(10)));
+        assert_eq!(tlb.stale_in(pages(11), 0), Some(gone));
+        assert_eq!(tlb.stale_in(pages(12), 0), None);
+        assert_eq!(tlb.stale_in(pages(11), gone), None);
+        let all = tlb.note(Stale::All);
+        assert_eq!(tlb.stale_in(pages(12), gone), Some(all));
     }
 
     #[test]

@@ -7,13 +7,13 @@ use foliant_arch::AccessKind;
 use foliant_kernel::{Next, Trap};
 use foliant_units::{Errno, VirtAddr};
 
-use super::User;
 use super::cpu::{Cpu, Form};
 use super::events::MachineEvent;
 use super::guard::{blocks_all_signals, hears_kicks};
 use super::lane::{Errand, Lane, State};
 use super::space::{SpaceState, kick};
 use super::tlb::Stale;
+use super::{User, clock};
 use crate::host::{
     Answered, Call, CallId, Cause, Event, KICK, OPS_MAX, Op, Reason, Slot, is_machine_address, kill,
 };
@@ -246,7 +246,11 @@ impl User {
         self.pool().ensure_receiver(self);
         let Some(task) = cpu.lane.task() else { return };
         let Some(kernel) = self.kernel() else { return };
-        match kernel.handle(&task, &mut cpu, trap) {
+        let time = || clock::monotonic().0.saturating_sub(task.parker().slept().0);
+        let before = time();
+        let next = kernel.handle(&task, &mut cpu, trap);
+        task.thread().count_system(time().saturating_sub(before));
+        match next {
             Next::Resume => self.resume(cpu, miss),
             Next::Gone => self.gone(cpu),
         }
@@ -313,8 +317,7 @@ impl User {
         let alone = {
             let mut inner = space.lock();
             if inner.tlb.len() >= self.run_limit() {
-                inner.tlb.clear();
-                space.note(&mut inner, Stale::All);
+                space.shed(&mut inner);
             }
             inner.tlb.pending(space.removed(), &mut ops);
             let latest = inner.tlb.latest();

@@ -78,12 +78,13 @@ pub struct Counters {
 
 impl User {
     /// Makes a machine with `ram` bytes of RAM, a multiple of the page size,
-    /// and `cpus` CPUs. The calling thread must live as long as the machine:
+    /// and `cpus` CPUs, whose processes have `mappings` host mappings at most
+    /// if that is less than what the host allows. The calling thread must live as long as the machine:
     /// the host kills the guests with it.
     ///
     /// # Errors
     /// What the host lacks.
-    pub fn new(ram: u64, cpus: u32) -> Result<Self, StartError> {
+    pub fn new(ram: u64, cpus: u32, mappings: Option<usize>) -> Result<Self, StartError> {
         let file = host::memfd(c"foliant-ram", ram, 0)?;
         // First the zygote, then the mapping: forks stay small.
         let stubs = Stubs::start(&file)?;
@@ -101,7 +102,7 @@ impl User {
             alarm: Alarm::new(),
             backing: Backing::new(ram),
             counters: Counters::default(),
-            run_limit: run_limit(),
+            run_limit: run_limit(mappings),
             kernel: OnceLock::new(),
             events: Events::default(),
             counts_time: clock::counter_is_time(),
@@ -197,12 +198,13 @@ impl User {
 }
 
 /// Host mappings that one process may have, with room for the stub's own.
-fn run_limit() -> usize {
+fn run_limit(wanted: Option<usize>) -> usize {
     let text = std::fs::read_to_string("/proc/sys/vm/max_map_count").unwrap_or_default();
     text.trim()
         .parse()
         .unwrap_or(65_530_usize)
         .saturating_sub(500)
+        .min(wanted.unwrap_or(usize::MAX))
         .max(100)
 }
 

@@ -24,6 +24,9 @@ pub struct Options {
     pub seed: u64,
     /// Sizes of folios that private memory gets when the machine starts.
     pub folios: FolioSizes,
+    /// Host mappings that a process may have at most; what the host allows if
+    /// `None`, or if that is less.
+    pub host_mappings: Option<usize>,
     /// The number of the frame allocation that shall fail, counted from the
     /// start of the program.
     pub fail_at: Option<u64>,

@@ -85,7 +85,7 @@ impl Session {
         // Before any thread is made: a thread that does not hold them back
         // would die of the signals that are the program's.
         let signals = signals::Forwarder::new();
-        let machine = User::new(options.memory.end(), options.cpus)?;
+        let machine = User::new(options.memory.end(), options.cpus, options.host_mappings)?;
         let boot = BootOptions {
             ram_is_zeroed: true,
             movable: options.memory.movable(),
@@ -163,7 +163,7 @@ impl Session {
     pub fn run(&self, command: &Command) -> Result<Outcome, RunError> {
         let task = self.start(command)?;
         self.signals.serve(&self.kernel, &task);
-        let outcome = self.await_end();
+        let outcome = self.await_end(&task);
         self.files.sync();
         Ok(outcome)
     }
@@ -192,11 +192,13 @@ impl Session {
         Ok(self.kernel.boot(boot)?)
     }
 
-    fn await_end(&self) -> Outcome {
+    fn await_end(&self, task: &Task<User>) -> Outcome {
         loop {
             match self.machine.next_event() {
                 MachineEvent::Program(ProgramEvent::Ended(status)) => return Outcome::Ended(status),
-                MachineEvent::Program(ProgramEvent::Stopped(_)) => signals::stop_like_the_program(),
+                MachineEvent::Program(ProgramEvent::Stopped(signal)) => {
+                    self.signals.stop_like_the_program(&self.kernel, task, signal);
+                }
                 MachineEvent::Program(ProgramEvent::Continued) => {}
                 MachineEvent::OutOfMemory(report) => {
                     let name = String::from_utf8_lossy(&report.name);

@@ -1,7 +1,7 @@
 //! Signals from outside: a terminal's, and those sent to this process.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 
 use foliant_kernel::signal::Signal;
@@ -35,6 +35,9 @@ pub(super) struct Forwarder {
     set: libc::sigset_t,
     before: libc::sigset_t,
     over: Arc<AtomicBool>,
+    /// Whether the program was told already that it was continued; held while
+    /// a signal is handed on.
+    told: Arc<Mutex<bool>>,
 }
 
 impl Forwarder {
@@ -52,12 +55,13 @@ impl Forwarder {
             set,
             before,
             over: Arc::new(AtomicBool::new(false)),
+            told: Arc::new(Mutex::new(false)),
         }
     }
 
     /// Hands signals on from now on.
     pub(super) fn serve(&self, kernel: &Arc<Kernel<User>>, task: &Arc<Task<User>>) {
-        let (set, over) = (self.set, self.over.clone());
+        let (set, over, told) = (self.set, self.over.clone(), self.told.clone());
         let (kernel, task) = (Arc::downgrade(kernel), Arc::downgrade(task));
         let serve = move || {
             while !over.load(Ordering::Relaxed) {
@@ -68,12 +72,76 @@ impl Forwarder {
                     return;
                 };
                 if let Some(signal) = Signal::from_raw(signal) {
-                    hand_on(&kernel, &task, signal);
+                    // A stop makes the host forget that it continued this
+                    // process, so that may never come here.
+                    let mut told = lock(&told);
+                    let was_told = core::mem::take(&mut *told);
+                    if signal != Signal::CONT || !was_told {
+                        hand_on(&kernel, &task, signal);
+                    }
                 }
             }
         };
         // Without a thread the program misses signals from outside, no more.
         let _ = thread::Builder::new().name("foliant-signals".into()).spawn(serve);
+    }
+
+    /// The first process was stopped by job control: so is this one, by the
+    /// same signal, until the shell continues it; then the program goes on.
+    pub(super) fn stop_like_the_program(&self, kernel: &Kernel<User>, task: &Task<User>, signal: Signal) {
+        // Nothing overtakes the news of being continued.
+        let mut told = lock(&self.told);
+        if !task.process().is_stopped() {
+            return;
+        }
+        // Where nobody could continue it, the host does not stop it either.
+        if signal == Signal::STOP || !is_orphaned().unwrap_or(false) {
+            stop_by(i32::from(signal.raw()));
+            *told = true;
+        }
+        hand_on(kernel, task, Signal::CONT);
+    }
+}
+
+fn lock(told: &Mutex<bool>) -> MutexGuard<'_, bool> {
+    told.lock().unwrap_or_else(|poison| poison.into_inner())
+}
+
+/// Whether nobody of this process's group has a parent in another group of the
+/// session, as far as its ancestors tell. `None` if they are out of sight.
+fn is_orphaned() -> Option<bool> {
+    let mut at = std::process::id().to_string();
+    let mut own = None;
+    loop {
+        let text = std::fs::read_to_string(format!("/proc/{at}/stat")).ok()?;
+        // Behind the name: state, parent, group, session.
+        let (_, fields) = text.rsplit_once(')')?;
+        let mut fields = fields.split_ascii_whitespace().skip(1);
+        let (parent, group, session) = (fields.next()?, fields.next()?, fields.next()?);
+        let (own_group, own_session) = own.get_or_insert((group.to_owned(), session.to_owned()));
+        if group != own_group {
+            return Some(session != own_session);
+        }
+        if parent == "0" {
+            return Some(true);
+        }
+        at = parent.to_owned();
+    }
+}
+
+/// Sends this thread a signal that it does not block, with the default action.
+fn stop_by(signal: i32) {
+    let (mut set, mut before) = (empty(), empty());
+    // SAFETY: the sets are initialised, and no handler is installed.
+    unsafe {
+        libc::sigaddset(&raw mut set, signal);
+        let action = libc::signal(signal, libc::SIG_DFL);
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const set, &raw mut before);
+        libc::raise(signal);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, core::ptr::null_mut());
+        if action != libc::SIG_ERR {
+            libc::signal(signal, action);
+        }
     }
 }
 
@@ -85,18 +153,26 @@ impl Drop for Forwarder {
     }
 }
 
-/// A terminal's signal goes to its foreground group, any other to the first
-/// process.
+/// A terminal's signal goes to its foreground group, or that of the first
+/// process; so does being continued. Any other goes to the first process.
 fn hand_on(kernel: &Kernel<User>, task: &Task<User>, signal: Signal) {
-    let from_terminal = [Signal::INT, Signal::QUIT, Signal::TSTP, Signal::WINCH].contains(&signal);
+    let from_terminal = [
+        Signal::INT,
+        Signal::QUIT,
+        Signal::TSTP,
+        Signal::WINCH,
+        Signal::CONT,
+    ]
+    .contains(&signal);
     let info = SigInfo::kernel(signal);
     let tree = kernel.tree();
     let first = task.process();
-    let foreground = tree
-        .node(first.id())
+    let node = tree.node(first.id());
+    let foreground = node
         .and_then(|node| tree.session(node.session))
-        .filter(|session| session.has_terminal)
-        .and_then(|session| session.foreground);
+        .filter(|session| session.has_terminal && signal != Signal::CONT)
+        .and_then(|session| session.foreground)
+        .or(node.map(|node| node.group));
     let targets: Vec<_> = match foreground {
         Some(group) if from_terminal => tree
             .group(group)
@@ -117,13 +193,6 @@ pub(super) fn is_in_foreground() -> bool {
         return false;
     };
     rustix::termios::tcgetpgrp(&terminal).is_ok_and(|group| group == rustix::process::getpgrp())
-}
-
-/// The first process was stopped by job control: so is this one, until the
-/// shell continues it.
-pub(super) fn stop_like_the_program() {
-    // SAFETY: no memory is involved.
-    unsafe { libc::kill(libc::getpid(), libc::SIGSTOP) };
 }
 
 fn empty() -> libc::sigset_t {
