@@ -23,9 +23,9 @@ pub(crate) struct CpuArea {
     caution: AtomicU32,
     /// Where the rings of this CPU begin.
     rings: AtomicU32,
-    /// Where the rings of the zone to ask first begin, for each kind; zero, the
-    /// rings of no zone, if that is not known.
-    first: [AtomicU32; ZONE_KINDS],
+    /// Where the rings of the zone to ask first begin, for each kind and
+    /// mobility; zero, the rings of no zone, if that is not known.
+    first: [[AtomicU32; Mobility::ALL.len()]; ZONE_KINDS],
     /// To which ring the last folio went that was freed by the short way: its
     /// name in the upper half, and where it is in the lower.
     last: AtomicU64,
@@ -125,9 +125,12 @@ impl Cpus {
         let first = zone.map_or(0, |zone| {
             self.first_ring(cpu) + (zone.index() + 1) * RINGS_PER_ZONE
         });
-        let way = &self.areas[cpu].first[kind.index()];
-        let set = |before| Some(first as u32 | before & CLOSED);
-        let _ = way.fetch_update(Ordering::Relaxed, Ordering::Relaxed, set);
+        let ways = &self.areas[cpu].first[kind.index()];
+        for (mobility, way) in ways.iter().enumerate() {
+            let shelf = if first == 0 { 0 } else { mobility * RING_CLASSES };
+            let set = |before| Some((first + shelf) as u32 | before & CLOSED);
+            let _ = way.fetch_update(Ordering::Relaxed, Ordering::Relaxed, set);
+        }
     }
 
     /// From now on the short ways may not be taken, or may be again.
@@ -250,7 +253,7 @@ impl CpuArea {
     /// Where rings begin, by all ways to them. `rings` is closed last and opened
     /// first, so that it is closed whenever another is.
     fn ways(&self) -> impl DoubleEndedIterator<Item = &AtomicU32> {
-        self.first.iter().chain([&self.rings])
+        self.first.iter().flatten().chain([&self.rings])
     }
 
     fn close(&self) {
@@ -343,10 +346,9 @@ impl<'a, P: Platform> CpuGuard<'a, P> {
         mobility: Mobility,
         class: RingClass,
     ) -> Option<&'a Ring> {
-        let first = self.area.first[highest.index()].load(Ordering::Relaxed) as usize;
-        self.cpus
-            .rings
-            .get(first + mobility.index() * RING_CLASSES + class.index())
+        let first = &self.area.first[highest.index()][mobility.index()];
+        let first = first.load(Ordering::Relaxed) as usize;
+        self.cpus.rings.get(first + class.index())
     }
 
     #[inline]

@@ -2,7 +2,7 @@
 
 use foliant_platform::Platform;
 use foliant_platform::sync::atomic::{AtomicU32, Ordering};
-use foliant_units::Order;
+use foliant_units::{Order, Pfn};
 
 use super::cpu::CpuGuard;
 use super::entry::{Batch, Entry};
@@ -67,7 +67,10 @@ impl<P: Platform> Phys<P> {
             Some((entry, stamp)) => self.hand_out_quickly(entry, stamp, request),
             None => {
                 let (what, how) = request.parts();
-                self.alloc_with_care(what, how)
+                match self.alloc_with_care(what, how) {
+                    (pfn, None) => Ok(Frame::new(self, pfn)),
+                    (_, Some(error)) => Err(error),
+                }
             }
         }
     }
@@ -104,8 +107,16 @@ impl<P: Platform> Phys<P> {
         }
     }
 
+    // Two words in registers, for which callers need no stack.
     #[inline(never)]
-    fn alloc_with_care(&self, what: What, how: How) -> Result<Frame<'_, P>, AllocError> {
+    fn alloc_with_care(&self, what: What, how: How) -> (Pfn, Option<AllocError>) {
+        match self.try_with_care(what, how) {
+            Ok(frame) => (frame.into_pfn(), None),
+            Err(error) => (Pfn::ZERO, Some(error)),
+        }
+    }
+
+    fn try_with_care(&self, what: What, how: How) -> Result<Frame<'_, P>, AllocError> {
         let request = AllocRequest::of_parts(what, how);
         if self.injector.hits() {
             return Err(self.failed(&request, AllocError::Injected));
