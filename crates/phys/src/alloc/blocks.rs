@@ -99,8 +99,18 @@ impl Blocks {
     /// go back in one step.
     pub(crate) fn put(&self, zone: &Zone, entries: &[Entry], order: Order, mut bad: impl FnMut(Pfn)) {
         if order == Order::ZERO {
-            for run in entries.chunk_by(|one, next| one.pfn().raw() / 64 == next.pfn().raw() / 64) {
-                self.put_frames(zone, run, &mut bad);
+            let mut left = entries;
+            while let Some(first) = left.first() {
+                let word = first.pfn().raw() / 64;
+                let run = left.iter().take_while(|next| next.pfn().raw() / 64 == word);
+                let (mut mask, mut len) = (0u64, 0);
+                for entry in run {
+                    mask |= 1 << (entry.pfn().raw() % 64);
+                    len += 1;
+                }
+                let (run, rest) = left.split_at(len);
+                self.put_frames(zone, run, mask, &mut bad);
+                left = rest;
             }
             return;
         }
@@ -150,17 +160,16 @@ impl Blocks {
         result
     }
 
-    /// Frames that all lie in one word.
-    fn put_frames(&self, zone: &Zone, run: &[Entry], bad: &mut impl FnMut(Pfn)) {
+    /// Frames that all lie in one word, which are the bits of `mask`.
+    fn put_frames(&self, zone: &Zone, run: &[Entry], mask: u64, bad: &mut impl FnMut(Pfn)) {
         let block = block_of(run[0].pfn());
         let word = place_of(run[0].pfn()) / 64;
-        let (mut mask, mut twice) = (0u64, None);
-        for entry in run {
-            let before = mask;
-            mask |= 1 << (entry.pfn().raw() % 64);
-            twice = if mask == before { Some(entry.pfn()) } else { twice };
+        if run.len() > 1 && mask.count_ones() as usize != run.len() {
+            let seen = |at: usize| run[..at].iter().any(|before| before.pfn() == run[at].pfn());
+            (0..run.len())
+                .filter(|&at| seen(at))
+                .for_each(|at| bad(run[at].pfn()));
         }
-        twice.into_iter().for_each(&mut *bad);
         match self.lines[block].free_mask(word, mask) {
             Ok(true) => self.refresh(zone, block),
             // Not worth looking at the whole line for: hints may lag.

@@ -57,14 +57,19 @@ impl Batch {
         }
     }
 
-    /// The first folios, as many as fit.
-    pub(crate) fn of(entries: impl Iterator<Item = Entry>) -> Self {
-        let mut batch = Self::new();
-        for (slot, entry) in batch.entries.iter_mut().zip(entries) {
-            *slot = entry;
-            batch.len += 1;
+    /// So many entries, at most as many as fit, to be written through
+    /// [`split_at_mut`](Self::split_at_mut).
+    pub(crate) fn with_len(len: usize) -> Self {
+        Self {
+            len: len.min(BATCH),
+            ..Self::new()
         }
-        batch
+    }
+
+    /// The first entries, up to `middle`, and the others.
+    pub(crate) fn split_at_mut(&mut self, middle: usize) -> (&mut [Entry], &mut [Entry]) {
+        let middle = middle.min(self.len);
+        self.entries[..self.len].split_at_mut(middle)
     }
 
     /// Adds the frames `first + n` for each bit `n` of `bits`, which are fresh

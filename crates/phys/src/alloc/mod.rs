@@ -11,6 +11,9 @@
 //!    Interrupts are masked while a claim is held, so a handler never waits for
 //!    the code it interrupted.
 //! 3. Two claims are held only for a folio of order 10, taken without waiting.
+//! 4. Whoever has a reason for caution (rings are to be emptied, a failure is to
+//!    be injected) gives it and then closes the short ways to a CPU's rings; the
+//!    CPU takes the reason back, opens them, and looks for reasons again.
 //!
 //! So no cycle of waiting exists, and no lock is held across a call out of
 //! this crate.

@@ -182,9 +182,11 @@ impl Ring {
             self.len() + entries.len() <= SLOTS,
             "a batch is smaller than a ring"
         );
-        for (slot, entry) in self.slots_from(tail).zip(entries) {
-            slot.store(entry.raw(), Ordering::Relaxed);
-        }
+        let (start, end) = self.slots_from(tail);
+        let (low, high) = entries.split_at(start.len().min(entries.len()));
+        let store = |(slot, entry): (&AtomicU32, &Entry)| slot.store(entry.raw(), Ordering::Relaxed);
+        start.iter().zip(low).for_each(store);
+        end.iter().zip(high).for_each(store);
         let count = entries.len() as u64;
         self.tail.store(tail + count, Ordering::Relaxed);
         let filled = self.filled.load(Ordering::Relaxed);
@@ -196,18 +198,24 @@ impl Ring {
     pub(crate) fn drain(&self, most: usize) -> Batch {
         let head = self.head.load(Ordering::Relaxed);
         let count = self.len().min(most).min(BATCH);
-        let raw = |slot: &AtomicU32| Entry::from_raw(slot.load(Ordering::Relaxed));
-        let batch = Batch::of(self.slots_from(head).take(count).map(raw));
+        let (start, end) = self.slots_from(head);
+        let mut batch = Batch::with_len(count);
+        let (low, high) = batch.split_at_mut(start.len().min(count));
+        let load = |(entry, slot): (&mut Entry, &AtomicU32)| {
+            *entry = Entry::from_raw(slot.load(Ordering::Relaxed));
+        };
+        low.iter_mut().zip(start).for_each(load);
+        high.iter_mut().zip(end).for_each(load);
         self.head.store(head + count as u64, Ordering::Relaxed);
         let drained = self.drained.load(Ordering::Relaxed);
         self.drained.store(drained + count as u64, Ordering::Relaxed);
         batch
     }
 
-    /// All slots in order, from that of a position on.
-    fn slots_from(&self, position: u64) -> impl Iterator<Item = &AtomicU32> {
+    /// All slots in order, from that of a position on, in two pieces.
+    fn slots_from(&self, position: u64) -> (&[AtomicU32], &[AtomicU32]) {
         let (end, start) = self.slots.split_at(position as usize % SLOTS);
-        start.iter().chain(end)
+        (start, end)
     }
 
     /// Folios that callers took through this ring, since boot.
