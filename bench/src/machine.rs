@@ -46,6 +46,10 @@ unsafe impl Platform for Machine {
         unsafe { self.0.add(at.raw() as usize) }
     }
 
+    fn has_ram(&self, range: PhysRange) -> bool {
+        range.end.raw() <= RAM as u64
+    }
+
     fn cpu(&self) -> CpuId {
         CpuId(CPU.get())
     }

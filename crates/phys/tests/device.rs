@@ -23,7 +23,7 @@ fn boot_with(options: BootOptions) -> Machine {
     let ram = PhysRange::new(PhysAddr::ZERO, PhysAddr::new(RAM << 12));
     let platform = TestPlatform::new(((ROOM * SECTION) << 12) as usize, 1);
     let options = BootOptions {
-        hotplug_below: (ROOM * SECTION) << 12,
+        hotplug_below: ((ROOM + 1) * SECTION) << 12,
         ..options
     };
     Phys::boot(platform, &MemoryMap::ram(ram), options).unwrap()
@@ -253,7 +253,10 @@ fn nonsense_is_refused() {
         map(frames(2 * SECTION + 1, 3 * SECTION)),
         Some(DeviceError::Unaligned)
     );
-    assert_eq!(map(frames(4 * SECTION, 6 * SECTION)), Some(DeviceError::TooHigh));
+    assert_eq!(map(frames(5 * SECTION, 7 * SECTION)), Some(DeviceError::TooHigh));
+    assert_eq!(map(section(5)), Some(DeviceError::Unreachable));
+    let beyond = memory(section(5), DeviceKind::Private, &driver);
+    phys.unmap_device(&phys.map_device(beyond).unwrap()).unwrap();
     assert_eq!(map(frames(RAM - BLOCK, RAM + BLOCK)), Some(DeviceError::Ram));
     let silent = DeviceMemory::new(section(2), DeviceKind::Private);
     assert_eq!(phys.map_device(silent).err(), Some(DeviceError::NoOps));

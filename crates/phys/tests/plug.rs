@@ -33,7 +33,7 @@ fn options() -> BootOptions {
         min_free: MinFree::Linux,
         watermark_scale: 10,
         reserve_ratio: [256, 256, 32, 0],
-        hotplug_below: (ROOM * SECTION) << 12,
+        hotplug_below: ((ROOM + 1) * SECTION) << 12,
         poison: foliant_phys::boot::Poison::Off,
         ..BootOptions::test()
     }
@@ -356,7 +356,8 @@ fn nonsense_is_refused() {
         |first: u64, end: u64| phys.add_memory(NewMemory::new(PfnRange::new(Pfn::new(first), Pfn::new(end))));
     assert_eq!(add(3 * SECTION, 3 * SECTION), Err(AddError::Unaligned));
     assert_eq!(add(3 * SECTION + 512, 4 * SECTION), Err(AddError::Unaligned));
-    assert_eq!(add(5 * SECTION, 7 * SECTION), Err(AddError::TooHigh));
+    assert_eq!(add(6 * SECTION, 8 * SECTION), Err(AddError::TooHigh));
+    assert_eq!(add(5 * SECTION, 7 * SECTION), Err(AddError::NotThisRam));
     assert_eq!(add(SECTION, 2 * SECTION), Err(AddError::Exists));
     assert_eq!(
         add(2 * SECTION, 4 * SECTION),

@@ -2,7 +2,7 @@
 
 use core::ptr::NonNull;
 
-use foliant_units::PhysAddr;
+use foliant_units::{PhysAddr, PhysRange};
 
 /// Number of a CPU, dense from zero.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
@@ -28,6 +28,7 @@ pub struct Nanos(pub u64);
 /// 1. [`ram`](Platform::ram) returns, for every address of the RAM ranges that
 ///    the machine handed over, the same valid pointer for as long as any clone
 ///    of the platform lives; pointers of consecutive addresses are consecutive.
+///    [`has_ram`](Platform::has_ram) is false where that is not so.
 /// 2. If [`CPU_IS_EXCLUSIVE`](Platform::CPU_IS_EXCLUSIVE), then between
 ///    [`preempt_off`](Platform::preempt_off) and
 ///    [`preempt_on`](Platform::preempt_on) no other thread of execution sees
@@ -40,6 +41,11 @@ pub unsafe trait Platform: Clone + Send + Sync + 'static {
 
     /// Where the direct map shows physical address `at`.
     fn ram(&self, at: PhysAddr) -> NonNull<u8>;
+
+    /// Whether all of `range` is RAM that the machine hands over, or can hand
+    /// over: where [`ram`](Platform::ram) keeps its promise. A machine that
+    /// cannot tell trusts whoever gives it a memory map, and says yes.
+    fn has_ram(&self, range: PhysRange) -> bool;
 
     /// The CPU this code runs on.
     fn cpu(&self) -> CpuId;

@@ -166,6 +166,10 @@ unsafe impl<const EXCLUSIVE: bool> Platform for TestPlatform<EXCLUSIVE> {
         unsafe { self.0.ram.add(at.raw() as usize) }
     }
 
+    fn has_ram(&self, range: PhysRange) -> bool {
+        self.memory().covers(range)
+    }
+
     fn cpu(&self) -> CpuId {
         CpuId(BOUND.get() % self.cpus())
     }

@@ -60,6 +60,10 @@ unsafe impl Platform for Machine {
         unsafe { first.add(at.raw() as usize) }
     }
 
+    fn has_ram(&self, range: PhysRange) -> bool {
+        range.end.raw() <= RAM as u64
+    }
+
     fn cpu(&self) -> CpuId {
         CpuId(0)
     }

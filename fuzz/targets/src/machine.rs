@@ -80,6 +80,10 @@ unsafe impl Platform for Machine {
         self.platform.ram(at)
     }
 
+    fn has_ram(&self, range: PhysRange) -> bool {
+        self.platform.has_ram(range)
+    }
+
     fn cpu(&self) -> CpuId {
         self.platform.cpu()
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use foliant_arch::tlb::{TlbConfig, TlbStats};
 use foliant_arch::x86_64::Control;
-use foliant_phys::boot::{Memblock, RegionKind};
+use foliant_phys::boot::Memblock;
 use foliant_phys::{BootError, BootOptions, MemoryMap, Phys};
 use foliant_platform::sync::atomic::{AtomicU64, Ordering};
 use foliant_platform::sync::{Mutex, SpinLock};
@@ -142,11 +142,6 @@ impl<L: Levels> SoftMachineOf<L> {
         map: &MemoryMap<N>,
         options: BootOptions,
     ) -> Result<Arc<Phys<Self>>, BootError> {
-        let end = self.ram_range().end;
-        let mut usable = map.pieces().filter(|piece| piece.kind == RegionKind::Usable);
-        if usable.any(|piece| piece.range.end > end) {
-            return Err(BootError::NotThisRam);
-        }
         let memblock = Memblock::from_map(self, map)?;
         self.take_over(memblock, options)
     }
@@ -162,9 +157,6 @@ impl<L: Levels> SoftMachineOf<L> {
         memblock: Memblock<Self>,
         options: BootOptions,
     ) -> Result<Arc<Phys<Self>>, BootError> {
-        if memblock.end() > self.ram_range().end {
-            return Err(BootError::NotThisRam);
-        }
         let options = BootOptions {
             ram_is_zeroed: true,
             ..options
@@ -302,6 +294,10 @@ unsafe impl<L: Levels> Platform for SoftMachineOf<L> {
 
     fn ram(&self, at: PhysAddr) -> NonNull<u8> {
         self.0.base.ram(at)
+    }
+
+    fn has_ram(&self, range: PhysRange) -> bool {
+        self.0.base.has_ram(range)
     }
 
     fn cpu(&self) -> CpuId {

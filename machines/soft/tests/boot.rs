@@ -8,9 +8,9 @@ use foliant_phys::boot::{
     BiosData, CrashKernel, Dialect, EarlyBoot, KernelImage, Log, MachineKind, MapEntry, RegionKind,
     Reservations,
 };
-use foliant_phys::{AllocRequest, BootError, BootOptions, MemoryMap, Owner};
+use foliant_phys::{AddError, AllocRequest, BootError, BootOptions, MemoryMap, NewMemory, OnlineTo, Owner};
 use foliant_soft::{SoftConfig, SoftMachine};
-use foliant_units::{Pfn, PhysAddr, PhysRange};
+use foliant_units::{Pfn, PfnRange, PhysAddr, PhysRange};
 
 const GIB: u64 = 1 << 30;
 const KIND: MachineKind = MachineKind::X86_64 { physical_bits: 46 };
@@ -78,7 +78,10 @@ fn holes_everywhere_leave_no_room_for_one_table_and_none_is_needed() {
         let start = (at * 8 * GIB) >> 12;
         assert!(phys.find_record(Pfn::new(start)).is_none());
         assert!(phys.peek_record(Pfn::new(start + (GIB >> 12))).is_some());
-        assert!(phys.peek_record(Pfn::new(start + (8 * GIB >> 12) - 1)).is_some());
+        assert!(
+            phys.peek_record(Pfn::new(start + ((8 * GIB) >> 12) - 1))
+                .is_some()
+        );
     }
     let held: Vec<_> = (0..100_000)
         .map(|_| phys.alloc(AllocRequest::movable(Owner::Test)).unwrap())
@@ -87,6 +90,39 @@ fn holes_everywhere_leave_no_room_for_one_table_and_none_is_needed() {
         held.iter()
             .all(|frame| phys.record(frame.pfn()).owner() == Owner::Test)
     );
+}
+
+#[test]
+fn a_machine_gets_memory_while_it_runs_but_only_such_as_it_has() {
+    let options = BootOptions {
+        hotplug_below: 64 * GIB,
+        ..BootOptions::default()
+    };
+    let soft = machine(32 * GIB);
+    let mut map = MemoryMap::<8>::with_room();
+    map.add(ram(0, GIB)).unwrap();
+    let phys = soft.boot_map(&map, options).unwrap();
+    let frames = |from: u64, to: u64| {
+        let frame = |gib: u64| PhysAddr::new(gib * GIB).frame();
+        NewMemory {
+            is_zeroed: true,
+            ..NewMemory::new(PfnRange::new(frame(from), frame(to)))
+        }
+    };
+    phys.set_auto_online(Some(OnlineTo::Movable));
+    let before = phys.stats().total;
+    phys.add_memory(frames(8, 16)).unwrap();
+    assert_eq!(phys.add_memory(frames(30, 34)), Err(AddError::NotThisRam));
+    assert_eq!(phys.stats().total - before, (8 * GIB) >> 12);
+    let frame = phys.alloc(AllocRequest::movable(Owner::Test).zeroed()).unwrap();
+    assert!(frame.pfn().base().raw() >= 8 * GIB);
+    // The kernel's own memory stays where it was.
+    let kernel = phys.alloc(AllocRequest::kernel(Owner::Test)).unwrap();
+    assert!(kernel.pfn().base().raw() < GIB);
+
+    map.add(ram(30 * GIB, 34 * GIB)).unwrap();
+    let refused = machine(32 * GIB).boot_map(&map, BootOptions::default()).err();
+    assert_eq!(refused, Some(BootError::NotThisRam));
 }
 
 #[test]

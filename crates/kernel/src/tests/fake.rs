@@ -18,7 +18,7 @@ use foliant_platform::testing::{TestContext, TestPlatform};
 use foliant_platform::{CpuId, Flush, Mmu, Nanos, Platform};
 use foliant_uapi::Sysno;
 use foliant_uapi::mman::{MapFlags, Prot};
-use foliant_units::{Errno, PhysAddr, VirtAddr};
+use foliant_units::{Errno, PhysAddr, PhysRange, VirtAddr};
 
 use crate::exec::Image;
 use crate::fs::TaskFiles;
@@ -63,6 +63,9 @@ unsafe impl Platform for Fake {
     const CPU_IS_EXCLUSIVE: bool = false;
     fn ram(&self, at: PhysAddr) -> NonNull<u8> {
         self.platform.ram(at)
+    }
+    fn has_ram(&self, range: PhysRange) -> bool {
+        self.platform.has_ram(range)
     }
     fn cpu(&self) -> CpuId {
         self.platform.cpu()

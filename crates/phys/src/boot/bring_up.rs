@@ -8,7 +8,7 @@ use foliant_platform::sync::{Mutex, SpinLock};
 use foliant_units::{Order, PAGE_SIZE, Pfn, PfnRange, PhysAddr, PhysRange};
 
 use super::map::MemoryMap;
-use super::memblock::{Attributes, Memblock};
+use super::memblock::{Attributes, Memblock, Region};
 use super::options::{BootError, BootOptions, Poison};
 use super::pieces::Pieces;
 use super::tables::{Carver, room};
@@ -20,7 +20,7 @@ use crate::compact::{Daemons, Knobs};
 use crate::page_owner::PageOwners;
 use crate::phys::Phys;
 use crate::ram::Found;
-use crate::record::{FrameFlags, FrameRecord, Records};
+use crate::record::{FrameFlags, FrameRecord, NearRecords, Records};
 use crate::sectioned::Piece as SectionPiece;
 use crate::sections::{Part, PresentRange, SECTION, SectionWord, Sections, section_of};
 use crate::tables::{OwnTables, each_block};
@@ -52,63 +52,22 @@ impl<P: Platform> Phys<P> {
         mut memblock: Memblock<P>,
         options: BootOptions,
     ) -> Result<Self, BootError> {
+        let there = |region: &Region| platform.has_ram(region.range);
+        if !memblock.memory().iter().all(there) {
+            return Err(BootError::NotThisRam);
+        }
         let low = options.reserve_low.max(PAGE_SIZE as u64);
         memblock.reserve(PhysRange::new(PhysAddr::ZERO, PhysAddr::new(low)))?;
         let plan = Plan::new(&platform, &memblock, &options)?;
-        let found = if options.ram_is_zeroed {
-            Found::Zeroes
-        } else {
-            Found::Garbage
-        };
-        let limit = plan.movable.min(Pfn::new(PFN_LIMIT)).base();
-        let mut carver = Carver::reserve(&platform, &mut memblock, plan.bytes(), limit, found)?;
-        let tables = carver.frames();
-        let words = carver.table(plan.sections);
-        let ranges = carver.table(plan.present);
-        let sections = Sections::new(words, ranges, joined(&memblock), plan.nodes);
-        let mut records = Records::new(carver.table(plan.sections));
-        let mut blocks = Blocks {
-            lines: Lines::new(carver.table(plan.sections)),
-            used: Lines::new(carver.table(plan.sections)),
-            tags: carver.table(plan.blocks()),
-            hints: Hints::new(carver.table(Hints::words(plan.blocks()))),
-            ram_was_zeroed: options.ram_is_zeroed,
-        };
-        let cpus = Cpus::new(
-            carver.table(plan.cpus),
-            carver.table(plan.cpus * plan.zones),
-            carver.table(Cpus::rings(plan.cpus, plan.zones)),
-            plan.zones,
-        );
-
-        Pieces {
-            platform: &platform,
-            memblock: &mut memblock,
-            sections: &sections,
-            records: &records,
-            blocks: &blocks,
-            limit,
-            found,
-            whole: options.hotplug_below > 0,
-        }
-        .give_all()?;
-        records.open_window();
-        blocks.lines.open_window();
-        blocks.used.open_window();
-        memblock.release_lists();
-        let own = OwnTables {
-            records: &records,
-            blocks: &blocks,
-        };
-        own.mark(tables);
-        for section in 0..sections.len() {
-            Part::ALL
-                .into_iter()
-                .for_each(|part| own.mark(sections.home(section, part)));
-        }
+        let Laid {
+            near,
+            records,
+            blocks,
+            cpus,
+            sections,
+        } = Laid::new(&platform, &mut memblock, &plan, &options)?;
         let zones = settle_zones(&plan, &memblock, &records, &blocks, &options);
         memblock.retire();
-        let near = carver.pairs(records.pieces(), &blocks.tags);
         let policy = Policy::new(&options);
         zones.settle(&policy, plan.cpus as u32);
         let frames = blocks.tags.len() * BLOCK;
@@ -144,6 +103,82 @@ impl<P: Platform> Phys<P> {
         phys.cpus
             .be_careful(options.poison != Poison::Off || options.page_owner);
         Ok(phys)
+    }
+}
+
+/// All tables, in RAM that memblock gave.
+struct Laid {
+    near: NearRecords,
+    records: Records,
+    blocks: Blocks,
+    cpus: Cpus,
+    sections: Sections,
+}
+
+impl Laid {
+    fn new<P: Platform>(
+        platform: &P,
+        memblock: &mut Memblock<P>,
+        plan: &Plan,
+        options: &BootOptions,
+    ) -> Result<Self, BootError> {
+        let found = match options.ram_is_zeroed {
+            true => Found::Zeroes,
+            false => Found::Garbage,
+        };
+        let limit = plan.movable.min(Pfn::new(PFN_LIMIT)).base();
+        let mut carver = Carver::reserve(platform, memblock, plan.bytes(), limit, found)?;
+        let (words, ranges) = (carver.table(plan.sections), carver.table(plan.present));
+        let sections = Sections::new(words, ranges, joined(memblock), plan.nodes);
+        let mut records = Records::new(carver.table(plan.sections));
+        let mut blocks = Blocks {
+            lines: Lines::new(carver.table(plan.sections)),
+            used: Lines::new(carver.table(plan.sections)),
+            tags: carver.table(plan.blocks()),
+            hints: Hints::new(carver.table(Hints::words(plan.blocks()))),
+            ram_was_zeroed: options.ram_is_zeroed,
+        };
+        let cpus = Cpus::new(
+            carver.table(plan.cpus),
+            carver.table(plan.cpus * plan.zones),
+            carver.table(Cpus::rings(plan.cpus, plan.zones)),
+            plan.zones,
+        );
+
+        Pieces {
+            platform,
+            memblock,
+            sections: &sections,
+            records: &records,
+            blocks: &blocks,
+            limit,
+            found,
+            whole: options.hotplug_below > 0,
+        }
+        .give_all()?;
+        records.open_window();
+        blocks.lines.open_window();
+        blocks.used.open_window();
+        memblock.release_lists();
+        mark_own(carver.frames(), &sections, &records, &blocks);
+        Ok(Self {
+            near: carver.pairs(records.pieces(), &blocks.tags),
+            records,
+            blocks,
+            cpus,
+            sections,
+        })
+    }
+}
+
+/// Marks the frames of all tables, once there are records to mark.
+fn mark_own(tables: PfnRange, sections: &Sections, records: &Records, blocks: &Blocks) {
+    let own = OwnTables { records, blocks };
+    own.mark(tables);
+    for section in 0..sections.len() {
+        for part in Part::ALL {
+            own.mark(sections.home(section, part));
+        }
     }
 }
 

@@ -17,6 +17,8 @@ pub enum DeviceError {
     NoOps,
     /// Nothing of it is left beside its own records, or they cannot lie in it.
     NoRoomForRecords,
+    /// CPUs of the machine do not reach it, though it is not private.
+    Unreachable,
     /// Some of it is RAM.
     Ram,
     /// Some of it is mapped already.
@@ -37,6 +39,7 @@ impl DeviceError {
             | DeviceError::NoNode
             | DeviceError::NoOps
             | DeviceError::NoRoomForRecords
+            | DeviceError::Unreachable
             | DeviceError::NotMapped => Errno::INVAL,
             DeviceError::TooHigh => Errno::RANGE,
             DeviceError::Ram => Errno::NXIO,
@@ -54,6 +57,7 @@ impl fmt::Display for DeviceError {
             DeviceError::NoNode => write!(f, "the machine has no such node, or no zone for devices"),
             DeviceError::NoOps => write!(f, "nobody is told of frames that come back"),
             DeviceError::NoRoomForRecords => write!(f, "the records cannot lie in the memory itself"),
+            DeviceError::Unreachable => write!(f, "the machine does not reach the memory"),
             DeviceError::Ram => write!(f, "some of the memory is RAM"),
             DeviceError::Exists => write!(f, "some of the memory is mapped already"),
             DeviceError::OutOfMemory => write!(f, "no memory for the records of the frames"),

@@ -4,7 +4,7 @@ use std_alloc::sync::Arc;
 
 use foliant_platform::Platform;
 use foliant_platform::sync::SpinLock;
-use foliant_units::{Order, Pfn, PfnRange};
+use foliant_units::{Order, Pfn, PfnRange, PhysRange};
 
 use super::error::DeviceError;
 use super::memory::{DeviceMap, DeviceMemory, MapState};
@@ -75,6 +75,10 @@ impl<P: Platform> Phys<P> {
         let in_itself = memory.records == RecordsIn::NewMemory;
         if in_itself && !(whole(SECTION) && memory.kind.is_reachable()) {
             return Err(DeviceError::NoRoomForRecords);
+        }
+        let range = PhysRange::new(frames.start.base(), frames.end.base());
+        if memory.kind.is_reachable() && !self.platform.has_ram(range) {
+            return Err(DeviceError::Unreachable);
         }
         let zone = self.zones.find(ZoneKind::Device, memory.node);
         let (id, _) = zone.ok_or(DeviceError::NoNode)?;

@@ -4,7 +4,7 @@ use core::ptr::NonNull;
 
 use foliant_platform::sync::UnsafeCell;
 use foliant_platform::{CpuId, Nanos, Platform};
-use foliant_units::PhysAddr;
+use foliant_units::{PhysAddr, PhysRange};
 
 /// A plain word. Loom fails the model if two threads use it at once and one
 /// of them writes: that nobody does is what the models are about.
@@ -38,6 +38,10 @@ unsafe impl Platform for Shared {
 
     fn ram(&self, at: PhysAddr) -> NonNull<u8> {
         unreachable!("{at:?} is not RAM")
+    }
+
+    fn has_ram(&self, _: PhysRange) -> bool {
+        false
     }
 
     fn cpu(&self) -> CpuId {

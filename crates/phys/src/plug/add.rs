@@ -118,6 +118,10 @@ impl<P: Platform> Phys<P> {
         if new.node.0 >= self.sections.nodes() {
             return Err(AddError::NoNode);
         }
+        let range = PhysRange::new(new.frames.start.base(), new.frames.end.base());
+        if !self.platform.has_ram(range) {
+            return Err(AddError::NotThisRam);
+        }
         let taken = |section| {
             let first = block_of(frames_of(section).start);
             let blocks = &self.blocks.tags[first..first + SECTION as usize / BLOCK];

@@ -66,6 +66,8 @@ pub enum AddError {
     NoNode,
     /// Some of it is there already.
     Exists,
+    /// The machine does not have such RAM.
+    NotThisRam,
     /// There is no memory for its records.
     OutOfMemory,
     /// Whoever maps memory refused.
@@ -76,7 +78,7 @@ impl AddError {
     /// What a driver that adds memory gets.
     pub const fn errno(self) -> Errno {
         match self {
-            AddError::Unaligned | AddError::NoNode => Errno::INVAL,
+            AddError::Unaligned | AddError::NoNode | AddError::NotThisRam => Errno::INVAL,
             AddError::TooHigh => Errno::RANGE,
             AddError::Exists => Errno::EXIST,
             AddError::OutOfMemory => Errno::NOMEM,
@@ -92,6 +94,7 @@ impl fmt::Display for AddError {
             AddError::TooHigh => write!(f, "the machine was booted without room for memory there"),
             AddError::NoNode => write!(f, "the machine has no such node"),
             AddError::Exists => write!(f, "some of the memory is there already"),
+            AddError::NotThisRam => write!(f, "the machine does not have such RAM"),
             AddError::OutOfMemory => write!(f, "no memory for the records of its frames"),
             AddError::NotMapped(errno) => write!(f, "the memory could not be mapped: {errno:?}"),
         }

@@ -8,7 +8,7 @@ use std::thread;
 
 use foliant_kernel::{Kernel, UserMachine};
 use foliant_platform::{CpuId, Flush, Mmu, Nanos, Platform};
-use foliant_units::{Errno, PhysAddr};
+use foliant_units::{Errno, PhysAddr, PhysRange};
 
 use super::backing::Backing;
 use super::cpu::Cpu;
@@ -218,6 +218,10 @@ unsafe impl Platform for User {
         debug_assert!(at.raw() < self.0.ram.size, "inside RAM");
         // SAFETY: the address is inside RAM, which the caller promises.
         unsafe { self.0.ram.base.add(at.raw() as usize) }
+    }
+
+    fn has_ram(&self, range: PhysRange) -> bool {
+        range.end.raw() <= self.0.ram.size
     }
 
     fn cpu(&self) -> CpuId {

@@ -7,7 +7,7 @@ use core::ptr::NonNull;
 use foliant_phys::FrameRecord;
 use foliant_platform::sync::UnsafeCell;
 use foliant_platform::{CpuId, Nanos, Platform};
-use foliant_units::{Pfn, PhysAddr};
+use foliant_units::{Pfn, PhysAddr, PhysRange};
 
 use super::super::object::Object;
 use super::super::page::{Frames, Page};
@@ -47,6 +47,10 @@ unsafe impl Platform for Shared {
 
     fn ram(&self, at: PhysAddr) -> NonNull<u8> {
         unreachable!("{at:?} is not RAM")
+    }
+
+    fn has_ram(&self, _: PhysRange) -> bool {
+        false
     }
 
     fn cpu(&self) -> CpuId {

@@ -9,6 +9,7 @@ use super::regions::Regions;
 use super::request::BootRequest;
 use crate::boot::kind::RegionKind;
 use crate::boot::map::{MemoryMap, NodeId};
+use crate::boot::options::BootError;
 
 /// A list of regions is full and cannot grow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -166,12 +167,16 @@ impl<P: Platform> Memblock<P> {
     /// With the usable RAM of a map.
     ///
     /// # Errors
-    /// [`TooManyRegions`] if the map has more pieces than fit.
-    pub fn from_map<const N: usize>(platform: &P, map: &MemoryMap<N>) -> Result<Self, TooManyRegions> {
+    /// [`BootError::MapTooRagged`] if the map has more pieces than fit,
+    /// [`BootError::NotThisRam`] if the machine does not have all of them.
+    pub fn from_map<const N: usize>(platform: &P, map: &MemoryMap<N>) -> Result<Self, BootError> {
         let mut memblock = Self::new();
         memblock.allow_growth(platform.clone());
         for entry in map.pieces() {
             if entry.kind == RegionKind::Usable {
+                if !platform.has_ram(entry.range) {
+                    return Err(BootError::NotThisRam);
+                }
                 memblock.add(Region::ram(entry.range, entry.node))?;
             }
         }
