@@ -70,6 +70,13 @@ impl Peer {
         }
     }
 
+    /// Empty tables again, in the same memory, none of which is touched but the
+    /// root: a kernel's free frames have not just been written either.
+    pub(super) fn start_again(&mut self) {
+        self.pool = Pool(0);
+        self.mapper.level_4_table_mut().zero();
+    }
+
     pub(super) fn map(&mut self, number: u64) {
         let frame = PhysFrame::containing_address(PhysAddr::new(number << 12));
         // SAFETY: no processor walks these tables.

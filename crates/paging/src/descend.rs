@@ -186,24 +186,31 @@ impl<S: Store, F: Format> Tree<S, F> {
     ) -> Result<Locked<'_, S, F>, AllocError> {
         // Nearly always the table is there and at rest.
         let pin = self.pin();
-        if let End::Table { table, level } = self.descend(page, wanted)
+        let end = self.descend(page, wanted);
+        if let End::Table { table, level } = end
             && let Some(guard) = TableGuard::lock(self, table, level, page)
             && (level == wanted || guard.is_large())
         {
             return Ok(Locked::Table(guard));
         }
         drop(pin);
-        self.find_slowly(page, wanted, missing)
+        self.find_slowly(page, wanted, missing, end)
     }
 
+    /// The same after a first descent that came to `end`.
     #[cold]
     fn find_slowly(
         &self,
         page: Vpn,
         wanted: Level,
         missing: Missing,
+        end: End,
     ) -> Result<Locked<'_, S, F>, AllocError> {
-        let mut spare: Option<Spare<'_, S>> = None;
+        // What will be needed, so that one more descent is enough.
+        let mut spare = match end {
+            End::Hole { level, .. } if missing == Missing::Allocate => self.spare_below(level)?,
+            _ => None,
+        };
         let mut spins = 0;
         loop {
             let pin = self.pin();
@@ -221,26 +228,36 @@ impl<S: Store, F: Format> Tree<S, F> {
                 End::Hole { level, .. } if missing == Missing::Skip => {
                     return Ok(Locked::Hole(F::GEOMETRY.entry_range(level, page)));
                 }
-                End::Hole { table, level } => {
-                    let Some(below) = F::GEOMETRY.below(level) else {
-                        continue;
-                    };
-                    match spare.take() {
-                        Some(ready) if ready.level == below => {
-                            spare = self.link(page, table, level, ready);
-                            drop(pin);
-                            if spare.is_some() {
-                                relax(&mut spins);
-                            }
+                End::Hole { table, level } => match spare.take() {
+                    Some(ready) if Some(ready.level) == F::GEOMETRY.below(level) => {
+                        let below = (ready.table, ready.level);
+                        spare = self.link(page, table, level, ready);
+                        if spare.is_none()
+                            && below.1 == wanted
+                            && let Some(guard) = TableGuard::lock(self, below.0, wanted, page)
+                        {
+                            return Ok(Locked::Table(guard));
                         }
-                        _ => {
-                            drop(pin);
-                            spare = Some(self.spare(below)?);
+                        drop(pin);
+                        if spare.is_some() {
+                            relax(&mut spins);
                         }
                     }
-                }
+                    _ => {
+                        drop(pin);
+                        spare = self.spare_below(level)?;
+                    }
+                },
             }
         }
+    }
+
+    /// A table for an entry of `level` to link.
+    fn spare_below(&self, level: Level) -> Result<Option<Spare<'_, S>>, AllocError> {
+        F::GEOMETRY
+            .below(level)
+            .map(|below| self.spare(below))
+            .transpose()
     }
 
     /// A table to be linked. Before memory is declared out, unlinked tables

@@ -45,14 +45,13 @@ impl<'s> TableWords<'s> {
     /// Where entry `index` lies.
     #[inline]
     fn at<F: Format>(self, index: usize) -> NonNull<u8> {
-        let offset = index * F::GEOMETRY.entry_bytes as usize;
-        // Of an index that the geometry made, the compiler knows it.
-        assert!(
-            offset < table_size::<F>().bytes(),
-            "entry {index} lies behind its table"
-        );
+        let bytes = const { F::GEOMETRY.entry_bytes as usize };
+        // Of an index that the geometry made, the compiler knows it. A message
+        // with the index would have every loop keep the index at hand for it.
+        let entries = const { table_size::<F>().bytes() / F::GEOMETRY.entry_bytes as usize };
+        assert!(index < entries, "an entry behind its table");
         // SAFETY: the table has so many bytes (condition 1 of `new`).
-        unsafe { self.first.add(offset) }
+        unsafe { self.first.add(index * bytes) }
     }
 
     /// Entry `index` of a format with entries of eight bytes.

@@ -111,7 +111,7 @@ impl<'t, S: Store, F: Format> ExclusiveTables<'t, S, F> {
                 let table = self.make(at)?;
                 self.enter(table, at);
             }
-            at = self.each(at, pages.end, step, |page, _| entry(page));
+            at = self.each(at, pages.end, step, |page, _| Some(entry(page)));
         }
         Ok(())
     }
@@ -127,41 +127,42 @@ impl<'t, S: Store, F: Format> ExclusiveTables<'t, S, F> {
                 at = F::GEOMETRY.entry_range(level, at).end;
                 continue;
             }
-            at = self.each(at, pages.end, step, |page, old| match old.is_empty() {
-                true => old,
-                false => change(page, old),
+            at = self.each(at, pages.end, step, |page, old| {
+                (!old.is_empty()).then(|| change(page, old))
             });
         }
     }
 
-    /// Rewrites the entries from `at` to the end of the current table or `end`;
-    /// returns where it stopped.
+    /// Rewrites the entries from `at` to the end of the current table or `end`,
+    /// but for those that `change` leaves alone; returns where it stopped.
     fn each(
         &mut self,
         at: Vpn,
         end: Vpn,
         step: u64,
-        mut change: impl FnMut(Vpn, F::Entry) -> F::Entry,
+        mut change: impl FnMut(Vpn, F::Entry) -> Option<F::Entry>,
     ) -> Vpn {
         let Some(current) = &self.current else { return end };
         let stop = current.range.end.min(end);
+        let entries = const { F::GEOMETRY.entries(Level::PTE) };
+        let first = F::GEOMETRY.index(Level::PTE, at);
+        // The bound by the table's size is for the compiler, which then knows
+        // that no entry lies behind it.
+        let todo = ((stop - at).div_ceil(step) as usize).min(entries - first);
         let mut count = 0u32;
-        let mut index = F::GEOMETRY.index(Level::PTE, at);
         let mut page = at;
-        while page < stop {
+        for index in first..first + todo {
             let mut old = current.words.load::<F>(index);
             if old.is_grouped() {
                 group::dissolve::<S, F>(current.words, Level::PTE, index);
                 old = current.words.load::<F>(index);
             }
-            let new = change(page, old);
-            if new != old {
+            if let Some(new) = change(page, old) {
                 current.words.store_plain::<F>(index, new);
                 count = count
                     .wrapping_add(u32::from(old.is_empty()))
                     .wrapping_sub(u32::from(new.is_empty()));
             }
-            index += 1;
             page += step;
         }
         self.tree.add_live(current.table, count);

@@ -201,6 +201,7 @@ impl<S: Store, F: Format> Reader<'_, S, F> {
 }
 
 /// The part that `page` is of a present large leaf of `level`.
+#[inline(never)]
 fn part_of<F: Format>(mut entry: F::Entry, mut level: Level, page: Vpn) -> F::Entry {
     while let Some(below) = F::GEOMETRY.below(level) {
         let index = F::GEOMETRY.index(below, page);
