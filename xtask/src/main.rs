@@ -1,7 +1,10 @@
-//! Chores of the workspace: `cargo xtask tidy`, `cargo xtask bench`, `cargo xtask fuzz`, `cargo xtask ci`.
+//! Chores of the workspace: `cargo xtask tidy`, `cargo xtask bench`, `cargo xtask fuzz`,
+//! `cargo xtask images`, `cargo xtask ci`.
 
 mod bench;
+mod cpio;
 mod fuzz;
+mod images;
 mod tidy;
 mod tree;
 
@@ -26,6 +29,8 @@ enum Chore {
     Bench(bench::Args),
     /// Feeds nonsense to everything that reads what others wrote, guided by coverage.
     Fuzz(fuzz::Args),
+    /// Makes memory images of real Linux guests under QEMU, with what is true of them.
+    Images(images::Args),
     /// Runs all that continuous integration runs.
     Ci,
 }
@@ -35,6 +40,7 @@ fn main() -> Result<ExitCode> {
         Chore::Tidy => tidy::run(),
         Chore::Bench(args) => bench::run(&args),
         Chore::Fuzz(args) => fuzz::run(&args),
+        Chore::Images(args) => images::run(&args),
         Chore::Ci => {
             let script = tree::root()?.join(".ci/run");
             let status = Command::new("bash").arg(&script).status();

@@ -21,15 +21,20 @@ static UNPACKING: Mutex<()> = Mutex::new(());
 impl Guest {
     /// The guest of this name; `None`, with a line that says so, without images.
     pub(crate) fn find(name: &'static str) -> Option<Self> {
-        let folder = match std::env::var_os("FOLIANT_IMAGES") {
-            Some(folder) => PathBuf::from(folder),
-            None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/images"),
-        };
-        let folder = folder.join(name);
-        if !folder.join("mem.elf.zst").exists() {
+        // Where somebody says, where they are kept, where the chore puts them.
+        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let places = [
+            std::env::var_os("FOLIANT_IMAGES").map(PathBuf::from),
+            Some(workspace.join("../shared/images")),
+            Some(workspace.join("target/images")),
+        ];
+        let mut places = places.into_iter().flatten();
+        let found = places.find(|place| place.join(name).join("mem.elf.zst").exists());
+        let Some(folder) = found else {
             println!("skipped: no images; make them with cargo xtask images");
             return None;
-        }
+        };
+        let folder = folder.join(name);
         let unpacked = Path::new(env!("CARGO_TARGET_TMPDIR")).join("images").join(name);
         let guest = Self {
             name,
@@ -41,9 +46,14 @@ impl Guest {
     }
 
     fn unpack(&self) -> bool {
-        if self.unpacked.join("done").exists() {
+        // Which image it was, in case that another one is there now.
+        let done = self.unpacked.join("done");
+        let memory = fs::metadata(self.folder.join("mem.elf.zst")).unwrap();
+        let mark = format!("{} {:?}", self.folder.display(), memory.modified().unwrap());
+        if fs::read_to_string(&done).is_ok_and(|found| found == mark) {
             return true;
         }
+        let _old = fs::remove_dir_all(&self.unpacked);
         fs::create_dir_all(&self.unpacked).unwrap();
         let memory = self.folder.join("mem.elf.zst");
         let mut jobs = vec![("zstd", vec!["-qdf", "--long=27"], memory, "-o", "mem.elf")];
@@ -67,8 +77,13 @@ impl Guest {
                 }
             }
         }
-        fs::write(self.unpacked.join("done"), "").unwrap();
+        fs::write(done, mark).unwrap();
         true
+    }
+
+    /// Whether the chore made the image: then nobody knows its counts.
+    pub(crate) fn is_new(&self) -> bool {
+        self.folder.join("MADE").exists()
     }
 
     pub(crate) fn path(&self) -> PathBuf {
