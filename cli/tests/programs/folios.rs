@@ -30,6 +30,12 @@ impl Advised {
             .map_err(skipped)
             .ok()?;
         lock.lock().map_err(skipped).ok()?;
+        let others = [16, 32, 128, 256, 512, 1024].map(|kib| format!("{SETTINGS}/hugepages-{kib}kB/enabled"));
+        let is_on = |path: &&String| fs::read_to_string(path).is_ok_and(|shown| !shown.contains("[never]"));
+        if let Some(on) = others.iter().find(is_on) {
+            println!("skipped: {on} is not never, which is another machine");
+            return None;
+        }
         let shown = fs::read_to_string(format!("{SETTINGS}/hugepages-64kB/enabled"))
             .map_err(skipped)
             .ok()?;

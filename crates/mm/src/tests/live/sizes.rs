@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use foliant_units::Order;
 
@@ -38,6 +38,12 @@ fn set(path: &PathBuf, word: &str) -> std::io::Result<()> {
     File::options().write(true).open(path)?.write_all(word.as_bytes())
 }
 
+/// Whether a size is off, or not there.
+fn is_off(folder: &Path) -> bool {
+    fs::read_to_string(folder.join("enabled")).is_ok_and(|shown| shown.contains("[never]"))
+        || !folder.exists()
+}
+
 impl Sizes {
     /// `None`, with a line that says why, where the kernel cannot be asked.
     pub(super) fn enable_live() -> Option<Self> {
@@ -48,6 +54,11 @@ impl Sizes {
             .map_err(skipped)
             .ok()?;
         lock.lock().map_err(skipped).ok()?;
+        let others = (2..=8).filter(|order| !ORDERS.contains(order));
+        if let Some(on) = others.map(folder).find(|folder| !is_off(folder)) {
+            std::eprintln!("skipped: {} is on, which is another machine", on.display());
+            return None;
+        }
         let mut sizes = Self {
             before: Vec::new(),
             _lock: lock,
