@@ -167,3 +167,54 @@ fn tables_at_the_end_of_the_address_space_do_not_wrap() {
         assert!(processes(image).is_err(), "{name}");
     }
 }
+
+#[test]
+fn places_that_a_kernel_claims_may_be_anywhere() {
+    use foliant_inspect::listing::{ArmParts, Headings, X86_64Parts};
+    use foliant_units::{VirtAddr, VirtRange};
+    for image in [0, 1 << 40, u64::MAX] {
+        let usual = X86_64Parts::usual(false);
+        Headings::x86_64(&X86_64Parts { image, ..usual });
+    }
+    let range = VirtRange::new(VirtAddr::new(8), VirtAddr::new(u64::MAX));
+    for (bits, fixmaps, records_first) in [(0, 1, true), (64, u64::MAX, false), (u32::MAX, 1 << 60, true)] {
+        Headings::arm64(&ArmParts {
+            bits,
+            modules: range,
+            vmalloc: range,
+            records: range,
+            fixmaps: Some(fixmaps),
+            page: 1 << 40,
+            records_first,
+        });
+    }
+}
+
+/// Pages full of places in a ring, pages full of names behind them, and of
+/// first tasks, none of which is one.
+#[test]
+fn structures_that_look_like_many_lists_of_tasks_do_not_take_for_ever() {
+    const DIRECT: u32 = 0xc000_0000;
+    let mut image = vec![0; 16 * PAGE];
+    // Four mebibytes of memory, from the beginning.
+    put(&mut image, PAGE + 768 * 4, &0x1e3u32.to_le_bytes());
+    let info = b"OSRELEASE=6.1.0\nSYMBOL(_stext)=c0000000\nSYMBOL(swapper_pg_dir)=c0001000\n";
+    put(&mut image, 5 * PAGE, info);
+    let (places, names) = (8 * PAGE as u32, 9 * PAGE as u32);
+    let count = PAGE as u32 / 8;
+    for nth in 0..count {
+        let at = |nth: u32| DIRECT + places + nth % count * 8;
+        let words = [at(nth + 1), at(nth + count - 1)].map(u32::to_le_bytes).concat();
+        put(&mut image, (places + nth * 8) as usize, &words);
+    }
+    for at in (names..names + 4 * PAGE as u32).step_by(8) {
+        put(&mut image, at as usize, b"swapper\0");
+    }
+    let begin = std::time::Instant::now();
+    assert!(processes(image).is_err());
+    assert!(
+        begin.elapsed() < std::time::Duration::from_secs(30),
+        "{:?}",
+        begin.elapsed()
+    );
+}

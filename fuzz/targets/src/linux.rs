@@ -1,7 +1,9 @@
 //! What a kernel in an image says of itself.
 
+use foliant_arch::arm64::Half;
 use foliant_inspect::Image;
 use foliant_inspect::linux::{Btf, Kernel, user_roots};
+use foliant_inspect::listing::Tables;
 
 use crate::image::put;
 
@@ -38,6 +40,11 @@ pub(crate) fn kernel(bytes: &[u8]) {
     put(&mut image, 5 * PAGE, &text);
     put(&mut image, DATA * PAGE, data);
 
+    look(image);
+}
+
+/// Everything that is asked of a kernel.
+fn look(image: Vec<u8>) {
     let Ok(image) = Image::from_bytes(image) else {
         return;
     };
@@ -52,7 +59,50 @@ pub(crate) fn kernel(bytes: &[u8]) {
         }
     }
     user_roots(&kernel);
-    kernel.headings();
+    let headings = kernel.headings();
+    let tables = Tables::in_image(&image, kernel.root(), Half::High);
+    let _either = tables.ptdump(&headings, &mut std::io::sink());
+}
+
+/// The first byte says whose kernel it is; then as [`kernel`], mapped from where
+/// those kernels have their memory.
+pub(crate) fn others(bytes: &[u8]) {
+    let Some((&which, rest)) = bytes.split_first() else {
+        return;
+    };
+    let (info, data) = rest.split_at(rest.len().min(PAGE));
+    let mut image = vec![0; DATA * PAGE];
+    let text = match which % 4 {
+        0 => {
+            put(&mut image, PAGE + 768 * 4, &0x1e3u32.to_le_bytes());
+            "SYMBOL(swapper_pg_dir)=c0001000\n"
+        }
+        1 => {
+            put(&mut image, PAGE + 24, &0x2001u64.to_le_bytes());
+            put(&mut image, 2 * PAGE, &0x1e3u64.to_le_bytes());
+            "SYMBOL(swapper_pg_dir)=c0001000\nCONFIG_X86_PAE=y\n"
+        }
+        2 => {
+            // A block of 2 MiB at ffff800080000000.
+            put(&mut image, PAGE + 256 * 8, &0x2003u64.to_le_bytes());
+            put(&mut image, 2 * PAGE + 2 * 8, &0x3003u64.to_le_bytes());
+            put(&mut image, 3 * PAGE, &0x701u64.to_le_bytes());
+            "SYMBOL(swapper_pg_dir)=ffff800080001000\nNUMBER(kimage_voffset)=0xffff800080000000\n\
+             NUMBER(VA_BITS)=48\n"
+        }
+        _ => {
+            for (table, slot, entry) in [(1, 511, 0x2063u64), (2, 511, 0x3063), (3, 510, 0x1e3)] {
+                put(&mut image, table * PAGE + slot * 8, &entry.to_le_bytes());
+            }
+            "SYMBOL(swapper_pg_dir)=ffffffff80001000\nNUMBER(phys_base)=0\n\
+             NUMBER(pgtable_l5_enabled)=1\n"
+        }
+    };
+    let mut lines = format!("OSRELEASE=6.1.0\nSYMBOL(_stext)=ffffffff80000000\n{text}").into_bytes();
+    lines.extend(info.iter().take(PAGE - lines.len()));
+    put(&mut image, 5 * PAGE, &lines);
+    put(&mut image, DATA * PAGE, data);
+    look(image);
 }
 
 pub(crate) fn btf(bytes: &[u8]) {

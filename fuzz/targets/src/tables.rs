@@ -67,8 +67,10 @@ pub(crate) fn tables(bytes: &[u8]) {
         ram[at..at + 8].copy_from_slice(&word.to_le_bytes());
     }
 
-    let image = Image::from_bytes(ram.clone());
-    let image = image.unwrap_or_else(|why| panic!("bytes without a signature are memory: {why}"));
+    // The first word may make it another sort of file.
+    let Ok(image) = Image::from_bytes(ram.clone()) else {
+        return;
+    };
     translate(&image, root);
     let headings = match format {
         TableFormat::X86_64 => Headings::x86_64(&X86_64Parts::usual(false)),

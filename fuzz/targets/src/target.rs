@@ -43,6 +43,12 @@ pub const TARGETS: &[Target] = &[
         64 << 10,
         linux::kernel,
     ),
+    target(
+        "kernel-others",
+        "the same of i386, PAE, arm64 and five levels",
+        64 << 10,
+        linux::others,
+    ),
     target("btf", "BTF alone", 16 << 10, linux::btf),
     target("gdt", "segment descriptors", 512, arguments::gdt),
     target("arguments", "the command line", 2 << 10, arguments::arguments),

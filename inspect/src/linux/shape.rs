@@ -1,6 +1,7 @@
 //! Processes of a kernel that does not describe its types: where members of
 //! its structures lie is seen by what they must hold.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use foliant_units::VirtAddr;
@@ -22,6 +23,11 @@ const COMM: u32 = 16;
 const FEWEST: usize = 6;
 /// More are a list in circles.
 const MOST: usize = 1 << 16;
+/// Words that are looked at, and how many more with each frame of memory: sound
+/// kernels of 60 processes need 6,000, and one made to keep us busy could have
+/// any number of lists that look like that of tasks.
+const LOOKS: u64 = 1 << 17;
+const LOOKS_PER_FRAME: u64 = 8;
 /// The very first task, on machines that can have several CPUs and on others.
 const FIRST: [&[u8]; 2] = [b"swapper/0\0", b"swapper\0"];
 
@@ -43,6 +49,7 @@ pub(super) fn processes(kernel: &Kernel<'_>) -> Option<Vec<Process>> {
     let mut looks = Looks {
         kernel,
         roots: user_roots(kernel).iter().map(|root| root.table.raw()).collect(),
+        left: Cell::new(LOOKS + kernel.image().frames().saturating_mul(LOOKS_PER_FRAME)),
     };
     looks.roots.insert(kernel.root().table.raw());
     let names = looks.names()?;
@@ -58,6 +65,8 @@ struct Looks<'a> {
     kernel: &'a Kernel<'a>,
     /// Where top tables are.
     roots: BTreeSet<u64>,
+    /// Words that may still be looked at.
+    left: Cell<u64>,
 }
 
 struct Found {
@@ -67,6 +76,7 @@ struct Found {
 
 impl Looks<'_> {
     fn word(&self, at: u32) -> Option<u32> {
+        self.left.set(self.left.get().checked_sub(1)?);
         if at < DIRECT {
             return None;
         }
@@ -75,6 +85,7 @@ impl Looks<'_> {
 
     /// A task's name, if there is one at `at`.
     fn name(&self, at: u32) -> Option<String> {
+        self.left.set(self.left.get().checked_sub(1)?);
         let name = self.kernel.text(VirtAddr::new(at.into()), COMM as usize).ok()?;
         let shown = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
         (!name.is_empty() && name.len() < COMM as usize && name.bytes().all(shown)).then_some(name)
@@ -103,6 +114,9 @@ impl Looks<'_> {
 
     fn shape(&self, names: Vec<u32>) -> Option<Found> {
         for first in names {
+            if self.left.get() == 0 {
+                return None;
+            }
             let distances = (WORD..TASK).step_by(WORD as usize);
             for tasks in distances.filter(|&tasks| self.is_list(first.wrapping_sub(tasks))) {
                 if let Some(list) = self.tasks(first, tasks)

@@ -153,7 +153,7 @@ impl Headings {
             (parts.espfix, 0xffff_ff00_0000_0000, "ESPfix Area"),
             (parts.efi, 0xffff_ffef_0000_0000, "EFI Runtime Services"),
             (true, TEXT_START, "High Kernel Mapping"),
-            (true, TEXT_START + parts.image, "Modules"),
+            (true, TEXT_START.saturating_add(parts.image), "Modules"),
             (true, 0xffff_ffff_ff00_0000, "End Modules"),
             (parts.fixmap.is_some(), fixmap, "Fixmap Area"),
         ])
@@ -179,15 +179,17 @@ impl Headings {
     /// # Linux source concept
     /// The layout of arch/arm64/include/asm/memory.h, before and since 6.9.
     pub fn arm64(parts: &ArmParts) -> Self {
-        let linear = (!0u64) << parts.bits;
-        let linear_end = (!0u64) << (parts.bits.min(48) - 1);
+        // What a kernel says of itself may be anything.
+        let from = |bits: u32| u64::MAX.checked_shl(bits).unwrap_or(0);
+        let linear = from(parts.bits);
+        let linear_end = from(parts.bits.min(48).saturating_sub(1));
         let (records, records_end) = (parts.records.start.raw(), parts.records.end.raw());
         let (io, top) = if parts.records_first {
             (records_end.wrapping_add(8 * MIB), 0u64.wrapping_sub(8 * MIB))
         } else {
             (records.wrapping_sub(24 * MIB), records.wrapping_sub(32 * MIB))
         };
-        let fixmap = top.wrapping_sub(parts.fixmaps.unwrap_or(0) * parts.page);
+        let fixmap = top.wrapping_sub(parts.fixmaps.unwrap_or(0).wrapping_mul(parts.page));
         let io = [
             (true, io, "PCI I/O start"),
             (true, io.wrapping_add(16 * MIB), "PCI I/O end"),
