@@ -37,6 +37,11 @@ fn system_v_segments() {
 }
 
 #[test]
+fn paths_stay_within_bounds() {
+    run("bounds", &[]);
+}
+
+#[test]
 fn states_and_times_of_tasks() {
     run("states", &["-pthread"]);
 }
