@@ -186,6 +186,10 @@ impl Recorder {
 }
 
 impl Observer<User> for Recorder {
+    fn watches_calls(&self) -> bool {
+        self.trace.is_some()
+    }
+
     fn call_begins(&self, task: &Task<User>, nr: u64, args: [u64; 6]) {
         if let Some(trace) = &self.trace {
             trace.call_begins(task, nr, args);

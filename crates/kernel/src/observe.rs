@@ -25,6 +25,12 @@ pub enum CallResult {
 /// Watches programs. Every method is called on the thread that does the work,
 /// without locks of the kernel, and holds the program up as long as it takes.
 pub trait Observer<M: UserMachine>: Send + Sync {
+    /// Whether it wants to hear of every system call. If not, a machine may
+    /// answer those whose answer never changes without the kernel.
+    fn watches_calls(&self) -> bool {
+        true
+    }
+
     /// A system call is about to be carried out.
     fn call_begins(&self, _task: &Task<M>, _nr: u64, _args: [u64; 6]) {}
 
@@ -48,6 +54,11 @@ pub trait Observer<M: UserMachine>: Send + Sync {
 }
 
 impl<M: UserMachine> Kernel<M> {
+    /// Whether every system call has to come to the kernel.
+    pub fn calls_are_watched(&self) -> bool {
+        self.observer().is_some_and(|observer| observer.watches_calls())
+    }
+
     /// Tells the observer, and segments of shared memory, that the last task of
     /// a process leaves `space`. To
     /// be called before a `vfork` parent is told.

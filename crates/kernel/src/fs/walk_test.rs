@@ -141,7 +141,6 @@ fn walk(root: &Arc<Thing>, start: NodeRef<Machine>, chrooted: bool) -> Walk<Mach
         root: root.clone(),
         start,
         chrooted,
-        bounds: foliant_uapi::open::ResolveFlags::empty(),
         caller,
     }
 }
@@ -204,7 +203,6 @@ fn nobody_leaves_a_changed_root() {
         root: a.clone(),
         start: a,
         chrooted: true,
-        bounds: foliant_uapi::open::ResolveFlags::empty(),
         caller,
     };
     assert_eq!(

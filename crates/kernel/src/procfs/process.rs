@@ -157,7 +157,6 @@ impl<M: UserMachine> Files<M> {
                         start: root.clone(),
                         root,
                         chrooted: false,
-                        bounds: foliant_uapi::open::ResolveFlags::empty(),
                         caller,
                     }
                     .node(&exe, Last::Keep)?

@@ -24,8 +24,13 @@ impl Counts {
 
     /// Counts one call.
     pub(crate) fn called(&self, nr: u64) {
+        self.called_many(nr, 1);
+    }
+
+    /// Counts calls that a machine answered without the kernel.
+    pub fn called_many(&self, nr: u64, count: u64) {
         if let Some(counter) = self.calls.get(nr as usize) {
-            counter.fetch_add(1, Ordering::Relaxed);
+            counter.fetch_add(count, Ordering::Relaxed);
         }
     }
 

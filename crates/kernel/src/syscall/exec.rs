@@ -47,7 +47,6 @@ fn run<M: UserMachine>(
         root: context.root(),
         start: context.cwd(),
         chrooted: context.is_chrooted(),
-        bounds: foliant_uapi::open::ResolveFlags::empty(),
         caller: caller(ctx.task),
     };
     let mut node = None;

@@ -7,7 +7,6 @@
 //! of the kin, or those that map the object, for the VMAs that would show the
 //! page, and looks at their entries.
 
-mod alone;
 mod kin;
 mod mover;
 mod registry;

@@ -18,11 +18,10 @@ use foliant_arch::x86_64::{Absent, MigrationKind, Pte};
 use foliant_paging::{Gather, Missing};
 use foliant_phys::{FrameFlags, FrameRecord, Migrator, Moved, NodeId, Owner, Phys};
 use foliant_platform::Mmu;
-use foliant_platform::sync::atomic::Ordering;
+use foliant_platform::sync::atomic::{Ordering, fence};
 use foliant_platform::sync::{MutexGuard, SpinLock};
 use foliant_units::{Order, Pfn, Vpn, VpnRange};
 
-use super::alone::is_alone;
 use super::registry::Registry;
 use super::uses::Use;
 use crate::book::Book;
@@ -246,10 +245,16 @@ impl<'a, P: Mmu> Move<'a, P> {
         }
     }
 
-    /// Whether the migration entries, this move and `more` hold the only references.
+    /// Whether the migration entries, this move and `more` hold the only
+    /// references. Those can become fewer meanwhile, by unmapping, but not more.
+    /// Who unmaps counts the mapping out before it puts the reference, so
+    /// looking in the other order never finds too few of the latter.
     fn is_alone(&self, more: u32) -> bool {
         let record = self.record();
-        is_alone(&record.refs, &record.maps, self.places.len(), more)
+        let references = record.refs.get();
+        fence(Ordering::SeqCst);
+        let maps = record.maps.get();
+        maps as usize == self.places.len() && references == maps + more + 1
     }
 
     fn copy(&self, to: Pfn) {

@@ -8,6 +8,7 @@
 //! | the stub's trap call | [`TRAP_NR`] | notification |
 //! | the stub's operations | a listed number, with the secret | done |
 //! | the stub's return | `rt_sigreturn`, with the secret | done |
+//! | the stub's return from an answer | `rt_sigprocmask` that opens all signals | done |
 //! | elsewhere in the machine's area, or without the secret | any | the process dies |
 //!
 //! Returns from signals need the secret because a forged one could move the
@@ -56,13 +57,13 @@ const NOTIFIED: &[core::ops::RangeInclusive<u32>] = &[
     13..=14,   // rt_sigaction rt_sigprocmask
     16..=24,   // ioctl pread64 pwrite64 readv writev access pipe select sched_yield
     26..=27,   // msync mincore
-    32..=55,   // dup ... nanosleep timers getpid sockets ... getsockopt
+    32..=38,   // dup ... nanosleep timers
+    40..=55,   // sockets ... getsockopt
     61..=63,   // wait4 kill uname
     72..=100,  // fcntl flock fsync directories links modes ... times
     102..=112, // identities ... setsid
     127..=128, // rt_sigpending rt_sigtimedwait
     130..=130, // rt_sigsuspend
-    186..=186, // gettid
     200..=204, // tkill time futex affinity
     217..=218, // getdents64 set_tid_address
     228..=230, // clock_gettime clock_getres clock_nanosleep
@@ -112,11 +113,16 @@ const NR: u32 = 0;
 const ARCH: u32 = 4;
 const IP_LOW: u32 = 8;
 const IP_HIGH: u32 = 12;
+const ARG0_LOW: u32 = 16;
+const ARG1_LOW: u32 = 24;
+const ARG1_HIGH: u32 = 28;
+const ARG2_LOW: u32 = 32;
 const ARG2_HIGH: u32 = 36;
+const ARG3_LOW: u32 = 40;
 const ARG3_HIGH: u32 = 44;
 const ARG4_HIGH: u32 = 52;
 
-const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
+pub(super) const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
 const X32: u32 = 0x4000_0000;
 /// First number beyond any that is notified.
 const NUMBERS: u32 = 512;
@@ -214,9 +220,31 @@ fn from_the_area(secret: Secret, entries: &Entries) -> Vec<Instruction> {
     sigreturn.push(done(libc::SECCOMP_RET_ALLOW));
 
     let mut out = if_equal(entries.trap as u32, trap);
+    out.extend(if_equal(entries.opened as u32, opening(entries)));
     out.extend(if_equal(entries.sigreturn as u32, sigreturn));
     out.extend(must_be(entries.op as u32));
     out.extend(operation(secret));
+    out
+}
+
+/// The call that opens all signals, and no other use of it.
+fn opening(entries: &Entries) -> Vec<Instruction> {
+    let words = [
+        (NR, libc::SYS_rt_sigprocmask as u32),
+        (ARG0_LOW, libc::SIG_SETMASK as u32),
+        (ARG1_LOW, entries.no_signals as u32),
+        (ARG1_HIGH, (entries.no_signals >> 32) as u32),
+        (ARG2_LOW, 0),
+        (ARG2_HIGH, 0),
+        (ARG3_LOW, size_of::<u64>() as u32),
+        (ARG3_HIGH, 0),
+    ];
+    let mut out = Vec::new();
+    for (at, word) in words {
+        out.push(step(LOAD, at));
+        out.extend(must_be(word));
+    }
+    out.push(done(libc::SECCOMP_RET_ALLOW));
     out
 }
 
@@ -383,6 +411,32 @@ mod tests {
                 KILL,
                 "{nr}"
             );
+        }
+    }
+
+    #[test]
+    fn signals_can_be_opened_and_nothing_else() {
+        let (program, entries, _) = setup();
+        let right = [2, entries.no_signals, 0, 8, u64::MAX, u64::MAX];
+        assert_eq!(run(&program, &call(14, entries.opened, right)), ALLOW);
+        assert_eq!(run(&program, &call(13, entries.opened, right)), KILL);
+        let wrong = [
+            [0, entries.no_signals],
+            [1, entries.no_signals],
+            [2, entries.no_signals + 8],
+            [2, 0x1000],
+            [2, entries.no_signals | 1 << 48],
+        ];
+        for [how, set] in wrong {
+            let args = [how, set, 0, 8, 0, 0];
+            assert_eq!(run(&program, &call(14, entries.opened, args)), KILL);
+        }
+        for (old, size) in [(8, 8), (1 << 32, 8), (0, 16), (0, 8 | 1 << 32)] {
+            let args = [2, entries.no_signals, old, size, 0, 0];
+            assert_eq!(run(&program, &call(14, entries.opened, args)), KILL);
+        }
+        for ip in [entries.op, entries.trap, entries.sigreturn, entries.leave] {
+            assert_eq!(run(&program, &call(14, ip, right)), KILL);
         }
     }
 

@@ -102,6 +102,12 @@ impl FrameLayout {
         })
     }
 
+    /// RIP in the frame whose `ucontext` is at offset `ucontext` of a slot.
+    pub(super) fn rip_of(control: &Control, slot: Slot, ucontext: u64) -> Option<u64> {
+        let at = ucontext + (REGISTERS - UCONTEXT) + 8 * RIP as u64;
+        (at < SLOT_SIZE).then(|| control.word(slot, at).load(Ordering::Relaxed))
+    }
+
     /// The `ucontext` that a genuine frame in `slot` has.
     pub fn ucontext(&self, slot: Slot) -> u64 {
         slot.address() + self.frame + UCONTEXT

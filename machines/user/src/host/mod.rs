@@ -1,5 +1,6 @@
 //! Host mechanics: stub processes, how they trap, and how they are told what to do.
 
+mod answers;
 mod control;
 mod error;
 mod filter;
@@ -12,6 +13,7 @@ mod stubs;
 mod sys;
 mod zygote;
 
+pub use answers::Interrupted;
 pub use control::Control;
 pub use error::{HostError, StartError};
 pub use frame::{FrameLayout, REGISTER_COUNT, RIP, Reason, blank, is_machine_address};

@@ -16,13 +16,17 @@
 //!   frame stores those registers. `machine::guard` has the case of a guest
 //!   that jumped to the trap call with signals open.
 //!
+//! * `getpid` and `gettid` are answered here, without the secret; see
+//!   `host::answers`.
+//!
 //! ```text
 //! RBX next record   R12 records left   R13 secret for R8   R14 secret for RDX/R10   R15 slot
 //! ```
 
 use core::arch::global_asm;
 
-use super::layout::{CONTROL_BASE, SLOT_SHIFT, STUB_BASE};
+use super::answers;
+use super::layout::{CONTROL_BASE, SLOT_SHIFT, SLOT_SIZE, STUB_BASE};
 use super::op::{FAILED, TRAP_NR};
 
 global_asm!(
@@ -33,10 +37,13 @@ global_asm!(
     // The handler of every signal: RDI signal, RSI siginfo, RDX ucontext.
     ".globl foliant_stub_handler_bases",
     "foliant_stub_handler_bases:",
+    "mov r9d, 1",
+    "cmp edi, {sigsys}",
+    "je 30f",
+    "20:",
     "rdfsbase r10",
     "rdgsbase r8",
-    ".globl foliant_stub_handler",
-    "foliant_stub_handler:",
+    "22:",
     "mov eax, {trap_nr}",
     "21:",
     "syscall",
@@ -110,6 +117,79 @@ global_asm!(
     "mov rdx, rax",
     "mov eax, {trap_nr}",
     "jmp 21b",
+    // The same where FS and GS cannot be read.
+    ".globl foliant_stub_handler",
+    "foliant_stub_handler:",
+    "xor r9d, r9d",
+    "cmp edi, {sigsys}",
+    "jne 22b",
+    // A call that may be answered here? If not, all but RAX, RCX, R8 and R11
+    // is as it came.
+    "30:",
+    "mov eax, [rsi + 24]",
+    "cmp eax, {getpid}",
+    "je 31f",
+    "cmp eax, {gettid}",
+    "jne 39f",
+    "31:",
+    "cmp dword ptr [rsi + 28], {arch}",
+    "jne 39f",
+    // The slot is where the frame is; a guest that jumped here reads its own.
+    "mov r11, rdx",
+    "and r11, -{slot_size}",
+    "cmp qword ptr [r11 + {enabled}], 1",
+    "jne 39f",
+    // Single steps are the supervisor's.
+    "test dword ptr [rdx + 176], 0x100",
+    "jnz 39f",
+    // Signals begin with the extended state of a new thread; the frame's has to
+    // come back. Where it is not XSAVE's, the supervisor returns.
+    "mov rcx, [rdx + 224]",
+    "cmp dword ptr [rcx + 464], 0x46505853",
+    "jne 39f",
+    "mov r8d, [r11 + {numbers} + 4]",
+    "cmp eax, {gettid}",
+    "mov eax, [r11 + {numbers}]",
+    "cmove eax, r8d",
+    "mov r8d, 0",
+    "sete r8b",
+    "inc qword ptr [r11 + 8 * r8 + {answered}]",
+    "mov [rdx + 144], rax",
+    "mov rsp, rdx",
+    "mov eax, [rcx + 472]",
+    "mov edx, [rcx + 476]",
+    "xrstor64 [rcx]",
+    "mov eax, {sigprocmask}",
+    "mov edi, {setmask}",
+    "lea rsi, [rip + foliant_stub_no_signals]",
+    "xor edx, edx",
+    "mov r10d, 8",
+    "syscall",
+    ".globl foliant_stub_opened",
+    "foliant_stub_opened:",
+    "push qword ptr [rsp + 176]",
+    "popfq",
+    "mov r8, [rsp + 40]",
+    "mov r9, [rsp + 48]",
+    "mov r10, [rsp + 56]",
+    "mov r11, [rsp + 64]",
+    "mov rdi, [rsp + 104]",
+    "mov rsi, [rsp + 112]",
+    "mov rdx, [rsp + 136]",
+    "mov rax, [rsp + 144]",
+    "mov rcx, [rsp + 168]",
+    "mov rsp, [rsp + 160]",
+    ".globl foliant_stub_leave",
+    "foliant_stub_leave:",
+    "jmp rcx",
+    "39:",
+    "test r9d, r9d",
+    "jnz 20b",
+    "jmp 22b",
+    ".balign 8",
+    ".globl foliant_stub_no_signals",
+    "foliant_stub_no_signals:",
+    ".quad 0",
     // Entry of the process that becomes the zygote, at another address: map
     // this page and slot 0 as told by the four words that the supervisor
     // put behind the code (secrets, the code page's offset, the address of the
@@ -152,6 +232,16 @@ global_asm!(
     "foliant_stub_end:",
     ".popsection",
     trap_nr = const TRAP_NR,
+    sigsys = const libc::SIGSYS,
+    getpid = const libc::SYS_getpid,
+    gettid = const libc::SYS_gettid,
+    arch = const super::filter::AUDIT_ARCH_X86_64 as i32,
+    slot_size = const SLOT_SIZE,
+    enabled = const answers::ENABLED,
+    numbers = const answers::NUMBERS,
+    answered = const answers::ANSWERED,
+    sigprocmask = const libc::SYS_rt_sigprocmask,
+    setmask = const libc::SIG_SETMASK,
     failed = const FAILED,
     slot_shift = const SLOT_SHIFT,
     control = const CONTROL_BASE,
@@ -169,6 +259,9 @@ unsafe extern "C" {
     static foliant_stub_loop: u8;
     static foliant_stub_op: u8;
     static foliant_stub_return: u8;
+    static foliant_stub_opened: u8;
+    static foliant_stub_leave: u8;
+    static foliant_stub_no_signals: u8;
     static foliant_stub_entry: u8;
     static foliant_stub_end: u8;
 }
@@ -197,6 +290,12 @@ pub struct Entries {
     pub handler_bases: u64,
     /// The signal handler of processors whose user code cannot read them.
     pub handler: u64,
+    /// Behind the call that opens signals after an answer.
+    pub opened: u64,
+    /// The jump back to the guest after an answer.
+    pub leave: u64,
+    /// An empty set of signals.
+    pub no_signals: u64,
     /// The list of operations.
     pub list: u64,
     /// Offset of the zygote's first instruction.
@@ -212,6 +311,9 @@ impl Entries {
             sigreturn: STUB_BASE + offset(&raw const foliant_stub_return),
             handler_bases: STUB_BASE + offset(&raw const foliant_stub_handler_bases),
             handler: STUB_BASE + offset(&raw const foliant_stub_handler),
+            opened: STUB_BASE + offset(&raw const foliant_stub_opened),
+            leave: STUB_BASE + offset(&raw const foliant_stub_leave),
+            no_signals: STUB_BASE + offset(&raw const foliant_stub_no_signals),
             list: STUB_BASE + offset(&raw const foliant_stub_loop),
             start: offset(&raw const foliant_stub_entry),
         }

@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard};
 
+use super::answers::Interrupted;
 use super::control::Control;
 use super::error::{HostError, StartError};
 use super::filter::Secret;
@@ -134,6 +135,12 @@ impl Stubs {
     /// The control area.
     pub fn control(&self) -> &Control {
         &self.control
+    }
+
+    /// Whether the frame at `ucontext` was taken on the way back from an answer.
+    pub fn interrupted(&self, slot: Slot, ucontext: u64) -> Option<Interrupted> {
+        self.entries
+            .interrupted(&self.control, &self.frames, slot, ucontext)
     }
 
     /// Where frames lie.

@@ -15,7 +15,8 @@ use super::space::{SpaceState, kick};
 use super::tlb::Stale;
 use super::{User, clock};
 use crate::host::{
-    Answered, Call, CallId, Cause, Event, KICK, OPS_MAX, Op, Reason, Slot, is_machine_address, kill,
+    Answered, Call, CallId, Cause, Event, Interrupted, KICK, OPS_MAX, Op, Reason, Slot, is_machine_address,
+    kill,
 };
 
 /// An access that faulted.
@@ -106,6 +107,7 @@ impl User {
             return self.misbehaved(&lane);
         }
         self.pool().came();
+        self.let_answer(&lane);
         let mut ops = Vec::new();
         if birth.from_zygote {
             ops.push(Op::unmap_slot(Slot::ZYGOTE));
@@ -158,7 +160,10 @@ impl User {
         let Some(lane) = self.lanes().by_thread(call.thread) else {
             return self.stranger(call);
         };
-        if call.args[2] != self.stubs().frames().ucontext(lane.slot) {
+        let interrupted = self.stubs().interrupted(lane.slot, call.args[2]);
+        let usual = call.args[2] == self.stubs().frames().ucontext(lane.slot);
+        // On the way back from an answer only a kick can meet a thread.
+        if !usual && (interrupted.is_none() || signal != KICK) {
             return self.stranger(call);
         }
         if lane.deliver(Errand::Back(call.id, self.stubs().bases(call))) {
@@ -167,10 +172,15 @@ impl User {
         if self.arrival(call).is_none() {
             return self.stranger(call);
         }
-        let cpu = Cpu::framed(self, lane, call.id, self.stubs().bases(call));
-        // No genuine frame was taken inside the stub: all signals are blocked
-        // there. What such a frame holds may include the secret.
-        if is_machine_address(cpu.loaded.rip) {
+        // Threads end by calls that come this way.
+        self.count_answered(&lane);
+        let mut cpu = Cpu::framed(self, lane, call.id, self.stubs().bases(call));
+        if interrupted == Some(Interrupted::Leaving) {
+            cpu.regs.rip = cpu.regs.rcx;
+        }
+        // No other genuine frame was taken inside the stub: all signals are
+        // blocked there. What such a frame holds may include the secret.
+        if is_machine_address(cpu.regs.rip) {
             return self.stranger(call);
         }
         let reason = self
@@ -427,6 +437,30 @@ impl User {
         }
         self.part(&cpu.lane, cpu.call, cpu.form);
         cpu.lane.set_task(None);
+    }
+
+    /// Lets a thread that is born answer calls for its own numbers, unless
+    /// somebody watches every call.
+    fn let_answer(&self, lane: &Lane) {
+        let (Some(kernel), Some(task)) = (self.kernel(), lane.task()) else {
+            return;
+        };
+        if !kernel.calls_are_watched() {
+            let (process, thread) = (task.process().id().raw(), task.tid().raw());
+            self.stubs().control().enable_answers(lane.slot, process, thread);
+        }
+    }
+
+    /// Counts the calls that a thread answered by itself.
+    fn count_answered(&self, lane: &Lane) {
+        let answered = self.stubs().control().take_answered(lane.slot);
+        if answered == [0, 0] {
+            return;
+        }
+        let Some(kernel) = self.kernel() else { return };
+        for (nr, count) in [libc::SYS_getpid, libc::SYS_gettid].into_iter().zip(answered) {
+            kernel.counts().called_many(nr as u64, count);
+        }
     }
 
     /// Ends a host thread that is inside.

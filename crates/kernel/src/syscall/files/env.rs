@@ -156,7 +156,6 @@ impl<M: UserMachine> Ctx<'_, M> {
             root,
             start,
             chrooted,
-            bounds: foliant_uapi::open::ResolveFlags::empty(),
             caller: self.caller(),
         })
     }
