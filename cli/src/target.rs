@@ -14,9 +14,10 @@ use foliant_units::VirtAddr;
 #[derive(ClapArgs)]
 #[group(required = true, multiple = false)]
 pub(crate) struct Source {
-    /// The memory image: ELF core, kdump (also flattened), LiME or raw.
+    /// The memory image: ELF core, kdump (also flattened), LiME or raw; once for
+    /// each part of a kdump that was split.
     #[arg(short = 's', long = "source", value_name = "IMAGE")]
-    image: Option<PathBuf>,
+    image: Vec<PathBuf>,
     /// This host, as it runs.
     #[arg(long)]
     pub(crate) live: bool,
@@ -25,16 +26,20 @@ pub(crate) struct Source {
 impl Source {
     /// Opens the image.
     pub(crate) fn open(&self) -> Result<Image> {
-        let Some(path) = &self.image else {
+        if self.image.is_empty() {
             bail!("this is not to be seen on the running host: give an image with -s");
-        };
-        Image::open(path).with_context(|| format!("{}", path.display()))
+        }
+        Image::open_parts(&self.image).with_context(|| self.name())
     }
 
     /// The image's name, for messages.
     pub(crate) fn name(&self) -> String {
-        let path = self.image.as_deref();
-        path.map_or("this host".to_owned(), |path| path.display().to_string())
+        let names: Vec<_> = self.image.iter().map(|path| path.display().to_string()).collect();
+        if names.is_empty() {
+            "this host".to_owned()
+        } else {
+            names.join(" ")
+        }
     }
 }
 

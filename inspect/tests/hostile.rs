@@ -112,6 +112,49 @@ fn kdump() -> Vec<u8> {
     file
 }
 
+/// The frames from `start` to `end` of the dump, as a file of their own.
+fn part(start: usize, end: usize) -> Vec<u8> {
+    let mut file = kdump();
+    put(&mut file, PAGE + 12, &1u32.to_le_bytes());
+    put(&mut file, PAGE + 80, &(start as u64).to_le_bytes());
+    put(&mut file, PAGE + 88, &(end as u64).to_le_bytes());
+    // Only descriptors of the part's own frames are there.
+    let (table, entry) = (4 * PAGE, 24);
+    file.copy_within(table + start * entry..table + end * entry, table);
+    for byte in &mut file[table + (end - start) * entry..table + PAGES * entry] {
+        *byte = 0xee;
+    }
+    file
+}
+
+#[test]
+fn the_parts_of_a_split_dump_are_one_image() {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let write = |name: &str, bytes: Vec<u8>| {
+        let path = folder.join(format!("{name}-{}", std::process::id()));
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let middle = PAGES / 2 - 1;
+    let (first, second) = (
+        write("first", part(0, middle)),
+        write("second", part(middle, PAGES)),
+    );
+    // In any order.
+    for paths in [[&first, &second], [&second, &first]] {
+        let image = Image::open_parts(&paths).unwrap();
+        let mut bytes = vec![0; PAGES * PAGE];
+        image.read(PhysAddr::new(0), &mut bytes).unwrap();
+        assert_eq!(bytes, memory());
+    }
+    let why = Image::open(&second).err().unwrap().to_string();
+    assert_eq!(why, "split dumps without all their parts are not read");
+    let twice = Image::open_parts(&[&first, &first]).err().unwrap().to_string();
+    assert_eq!(twice, "split dumps without all their parts are not read");
+    let raw = write("raw", memory());
+    assert!(Image::open_parts(&[&first, &raw]).is_err());
+}
+
 fn flattened() -> Vec<u8> {
     let mut file = b"makedumpfile\0\0\0\0".to_vec();
     file.extend(1u64.to_be_bytes());

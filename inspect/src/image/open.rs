@@ -11,7 +11,7 @@ use super::cpu::Cpu;
 use super::error::ImageError;
 use super::extents::{Extent, Extents, RamRange};
 use super::fields::slice;
-use super::kdump::{self, Pages};
+use super::kdump::{self, Parts};
 use super::{elf, lime};
 use crate::vmcoreinfo::Vmcoreinfo;
 
@@ -58,7 +58,7 @@ enum Memory {
     /// As it is, somewhere in the file.
     Plain(Extents),
     /// Page by page, packed.
-    Packed(Box<Pages>),
+    Packed(Box<Parts>),
 }
 
 /// An image of a machine's memory.
@@ -99,13 +99,7 @@ impl Image {
         } else if bytes.starts_with(&lime::MAGIC) {
             (Kind::Lime, Opened::unknown(), Memory::Plain(lime::open(&bytes)?))
         } else if kdump::is_kdump(&bytes) {
-            let (pages, opened) = kdump::open(&bytes)?;
-            let kind = if pages.is_flattened() {
-                Kind::FlattenedKdump
-            } else {
-                Kind::Kdump
-            };
-            (kind, opened, Memory::Packed(Box::new(pages)))
+            return Self::put_together(vec![bytes]);
         } else {
             let whole = Extent {
                 start: 0,
@@ -115,6 +109,56 @@ impl Image {
             let extents = Extents::new(vec![whole], bytes.len() as u64)?;
             (Kind::Raw, Opened::unknown(), Memory::Plain(extents))
         };
+        Ok(Self::with(bytes, kind, opened, memory))
+    }
+
+    /// Opens the files of a dump that was split.
+    ///
+    /// # Errors
+    /// If one cannot be opened, is damaged, or is no part of one dump with the others.
+    pub fn open_parts(paths: &[impl AsRef<Path>]) -> Result<Self, ImageError> {
+        if let [path] = paths {
+            return Self::open(path.as_ref());
+        }
+        let files = paths.iter().map(|path| Ok(Bytes::map(path.as_ref())?));
+        let files = files.collect::<Result<Vec<_>, ImageError>>()?;
+        if !files.iter().all(|bytes| kdump::is_kdump(bytes)) {
+            return Err(ImageError::Unsupported("several files that are no split kdump"));
+        }
+        Self::put_together(files)
+    }
+
+    /// The parts of a kdump file, or the only one.
+    fn put_together(files: Vec<Bytes>) -> Result<Self, ImageError> {
+        let (mut parts, mut all) = (Vec::new(), Vec::new());
+        for bytes in files {
+            let (pages, opened) = kdump::open(&bytes)?;
+            parts.push((bytes, pages));
+            all.push(opened);
+        }
+        // Every part has the headers of the whole, but some may lack its notes.
+        all.sort_by_key(|opened| opened.cpus.is_empty());
+        let mut all = all.into_iter();
+        let Some(mut opened) = all.next() else {
+            return Err(ImageError::Nonsense("parts"));
+        };
+        for other in all {
+            if other.machine != opened.machine {
+                return Err(ImageError::Nonsense("parts"));
+            }
+            opened.vmcoreinfo = opened.vmcoreinfo.or(other.vmcoreinfo);
+        }
+        let parts = Parts::new(parts)?;
+        let kind = if parts.is_flattened() {
+            Kind::FlattenedKdump
+        } else {
+            Kind::Kdump
+        };
+        let none = Bytes::Owned(Vec::new());
+        Ok(Self::with(none, kind, opened, Memory::Packed(Box::new(parts))))
+    }
+
+    fn with(bytes: Bytes, kind: Kind, opened: Opened, memory: Memory) -> Self {
         let mut image = Self {
             bytes,
             memory,
@@ -126,7 +170,7 @@ impl Image {
         if image.vmcoreinfo.is_none() {
             image.vmcoreinfo = image.search_vmcoreinfo();
         }
-        Ok(image)
+        image
     }
 
     /// What the file is.
@@ -169,7 +213,7 @@ impl Image {
     pub fn read(&self, at: PhysAddr, into: &mut [u8]) -> Result<(), ImageError> {
         match &self.memory {
             Memory::Plain(extents) => self.read_plain(extents, at, into),
-            Memory::Packed(pages) => pages.read(&self.bytes, at, into),
+            Memory::Packed(parts) => parts.read(at, into),
         }
     }
 
@@ -271,7 +315,7 @@ impl EntryMemory for Image {
     fn has(&self, at: PhysAddr, bytes: u64) -> bool {
         match &self.memory {
             Memory::Plain(extents) => extents.find(at.raw(), bytes).is_some(),
-            Memory::Packed(pages) => pages.has(&self.bytes, at, bytes),
+            Memory::Packed(parts) => parts.has(at, bytes),
         }
     }
 

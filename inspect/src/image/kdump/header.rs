@@ -1,5 +1,7 @@
 //! The headers of a dump file.
 
+use std::ops::Range;
+
 use super::source::Source;
 use crate::image::Machine;
 use crate::image::error::ImageError;
@@ -30,6 +32,8 @@ pub(super) struct Header {
     pub(super) vmcoreinfo: (u64, u64),
     /// Where notes stand, and their length.
     pub(super) notes: (u64, u64),
+    /// The frames of this file, if it is a part of a dump.
+    pub(super) part: Option<Range<u64>>,
 }
 
 /// Places of fields that differ between 32 and 64 bits.
@@ -39,6 +43,11 @@ struct Places {
     bitmap_blocks: u64,
     frames: u64,
     split: u64,
+    /// First frame of a part, and one past its last; again with 64 bits.
+    start: u64,
+    end: u64,
+    wide_start: u64,
+    wide_end: u64,
     vmcoreinfo: u64,
     vmcoreinfo_len: u64,
     notes: u64,
@@ -53,6 +62,10 @@ const PLACES_64: Places = Places {
     bitmap_blocks: 436,
     frames: 440,
     split: 12,
+    start: 16,
+    end: 24,
+    wide_start: 80,
+    wide_end: 88,
     vmcoreinfo: 32,
     vmcoreinfo_len: 40,
     notes: 48,
@@ -67,6 +80,10 @@ const PLACES_32: Places = Places {
     bitmap_blocks: 424,
     frames: 428,
     split: 8,
+    start: 12,
+    end: 16,
+    wide_start: 56,
+    wide_end: 64,
     vmcoreinfo: 20,
     vmcoreinfo_len: 28,
     notes: 32,
@@ -102,9 +119,6 @@ impl Header {
             bytes: &sub,
             what: "kdump sub-header",
         };
-        if version >= 2 && sub.u32(places.split)? != 0 {
-            return Err(ImageError::Unsupported("parts of split dumps"));
-        }
         let length = |at| {
             if places.wide {
                 sub.u64(at)
@@ -112,11 +126,20 @@ impl Header {
                 sub.u32(at).map(u64::from)
             }
         };
-        let part = |since, at, len| {
+        let text = |since, at, len| {
             if version < since {
                 return Ok((0, 0));
             }
             Ok::<_, ImageError>((sub.u64(at)?, length(len)?))
+        };
+        let part = if version >= 2 && sub.u32(places.split)? != 0 {
+            Some(if version >= 6 {
+                sub.u64(places.wide_start)?..sub.u64(places.wide_end)?
+            } else {
+                length(places.start)?..length(places.end)?
+            })
+        } else {
+            None
         };
         let bitmap_at = (1 + sub_blocks) * block;
         let half = bitmap_blocks * block / 2;
@@ -135,8 +158,9 @@ impl Header {
             bitmap: (bitmap_at + half, half),
             descriptors: bitmap_at + bitmap_blocks * block,
             frames,
-            vmcoreinfo: part(3, places.vmcoreinfo, places.vmcoreinfo_len)?,
-            notes: part(4, places.notes, places.notes_len)?,
+            vmcoreinfo: text(3, places.vmcoreinfo, places.vmcoreinfo_len)?,
+            notes: text(4, places.notes, places.notes_len)?,
+            part,
         })
     }
 }

@@ -8,6 +8,8 @@ mod flattened;
 mod header;
 mod lzo;
 mod pages;
+mod parts;
 mod source;
 
-pub(crate) use pages::{Pages, is_kdump, open};
+pub(crate) use pages::{is_kdump, open};
+pub(crate) use parts::Parts;

@@ -1,5 +1,6 @@
 //! Finding and unpacking the page of a frame.
 
+use std::ops::Range;
 use std::sync::Mutex;
 
 use foliant_units::PhysAddr;
@@ -33,6 +34,8 @@ pub(crate) struct Pages {
     block: u64,
     descriptors: u64,
     frames: u64,
+    /// The frames whose pages are here; the bitmap is that of all parts.
+    part: Option<Range<u64>>,
     /// A bit per frame that is kept.
     bitmap: Vec<u8>,
     /// Frames kept before each group.
@@ -83,6 +86,7 @@ pub(crate) fn open(bytes: &[u8]) -> Result<(Pages, Opened), ImageError> {
         block: header.block,
         descriptors: header.descriptors,
         frames: header.frames,
+        part: header.part,
         bitmap,
         kept: Mutex::new(vec![None; KEPT]),
     };
@@ -112,19 +116,41 @@ impl Pages {
 
     fn is_kept(&self, frame: u64) -> bool {
         let byte = self.bitmap.get((frame / 8) as usize);
-        frame < self.frames && byte.is_some_and(|byte| byte >> (frame % 8) & 1 != 0)
+        let here = self.part.as_ref().is_none_or(|part| part.contains(&frame));
+        here && frame < self.frames && byte.is_some_and(|byte| byte >> (frame % 8) & 1 != 0)
     }
 
-    /// Which of the kept frames `frame` is.
+    /// The frames of this file, if it is a part of a dump.
+    pub(crate) fn part(&self) -> Option<&Range<u64>> {
+        self.part.as_ref()
+    }
+
+    /// One past the highest frame of the whole dump.
+    pub(crate) fn frames(&self) -> u64 {
+        self.frames
+    }
+
+    /// Bytes of a page.
+    pub(crate) fn block(&self) -> u64 {
+        self.block
+    }
+
+    /// Which of the kept frames of this file `frame` is.
     fn rank(&self, frame: u64) -> Option<u64> {
         if !self.is_kept(frame) {
             return None;
         }
+        let first = self.part.as_ref().map_or(0, |part| self.kept_before(part.start));
+        self.kept_before(frame).checked_sub(first)
+    }
+
+    /// Kept frames of all parts below one that has a bit.
+    fn kept_before(&self, frame: u64) -> u64 {
         let group = frame / GROUP;
         let from = (group * GROUP / 8) as usize;
         let byte = (frame / 8) as usize;
         let in_byte = self.bitmap[byte] & ((1 << (frame % 8)) - 1);
-        Some(self.before[group as usize] + ones(&self.bitmap[from..byte]) + u64::from(in_byte.count_ones()))
+        self.before[group as usize] + ones(&self.bitmap[from..byte]) + u64::from(in_byte.count_ones())
     }
 
     /// Calls `show` with the unpacked page of `frame`.
@@ -186,7 +212,10 @@ impl Pages {
 
     pub(crate) fn ranges(&self) -> Vec<RamRange> {
         let mut ranges: Vec<RamRange> = Vec::new();
-        for frame in (0..self.frames).filter(|&frame| self.is_kept(frame)) {
+        let all = 0..self.frames;
+        let part = self.part.clone().unwrap_or(all.clone());
+        let inside = part.start..part.end.min(all.end);
+        for frame in inside.filter(|&frame| self.is_kept(frame)) {
             let start = frame * self.block;
             match ranges.last_mut() {
                 Some(last) if last.start.raw() + last.len == start => last.len += self.block,
