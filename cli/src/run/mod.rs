@@ -38,7 +38,8 @@ use zones::Zones;
 /// Run a program on a machine of its own, and tell what memory did.
 ///
 /// The program's input, output, working folder, environment, terminal and exit
-/// status are its own. Example: foliant run --ram 256M -- python3 -c 'print(1)'
+/// status are its own. When it ends, the machine ends, and with it what the
+/// program left running in the background. Example: foliant run --ram 256M -- python3 -c 'print(1)'
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
     /// Memory of the machine.

@@ -43,6 +43,11 @@ fn system_v_segments() {
 }
 
 #[test]
+fn paths_stay_within_bounds() {
+    run("bounds", &[]);
+}
+
+#[test]
 fn states_and_times_of_tasks() {
     run("states", &["-pthread"]);
 }
@@ -70,4 +75,28 @@ fn memory_is_compacted_while_programs_use_it() {
         ["skipped\n", "child 0, moved enough\n"].contains(&&*said),
         "{said}"
     );
+}
+
+/// Not natively either, for the same reason. Block 1 is full of nothing that
+/// stays; in block 0 are two zones, as on a PC.
+#[test]
+fn a_block_of_memory_goes_offline_and_comes_back_under_a_running_program() {
+    const PROGRAM: &str = "cd /sys/devices/system/memory
+        total() { read -r _ kib _ < /proc/meminfo; echo $kib; }
+        cat block_size_bytes memory0/valid_zones memory1/state
+        before=$(total)
+        echo offline > memory1/state && cat memory1/state memory1/online
+        echo $(((before - $(total)) / 1024)) MiB less
+        echo online_movable > memory1/state || echo no zone for that
+        echo online > memory1/state && cat memory1/state
+        [ $(total) = $before ] && echo as before";
+    let output = Command::new(env!("CARGO_BIN_EXE_foliant"))
+        .args(["run", "--ram", "512M", "--audit", "--report", "json", "--"])
+        .args(["/bin/sh", "-c", PROGRAM])
+        .output()
+        .expect("foliant");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said} {output:?}");
+    let expected = "8000000\nnone\nonline\noffline\n0\n128 MiB less\nno zone for that\nonline\nas before\n";
+    assert_eq!(said, expected, "{output:?}");
 }

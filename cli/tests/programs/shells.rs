@@ -89,3 +89,24 @@ fn jobs_are_stopped_and_continued_as_natively() {
     let foliant = [env!("CARGO_BIN_EXE_foliant"), "run", "--report", "none", "--"];
     assert_eq!(seen(&foliant), seen(&[]));
 }
+
+/// Natively they would live on; here the machine that they live on is gone.
+#[test]
+fn what_is_left_in_the_background_ends_with_the_machine() {
+    let folder =
+        std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("left-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let start = std::time::Instant::now();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_foliant"))
+        .args(["run", "--audit", "--report", "none", "--", "sh", "-c"])
+        .arg("(sleep 30; echo late) > left & echo now; exit 3")
+        .current_dir(&folder)
+        .output()
+        .expect("foliant");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert_eq!(output.stdout, b"now\n", "{said}");
+    // It ended at once, and nobody is left who holds the output open.
+    assert!(start.elapsed().as_secs() < 25);
+    std::fs::remove_dir_all(folder).expect("the folder");
+}

@@ -102,29 +102,47 @@ fn both(one: impl FnOnce() + 'static, other: impl FnOnce()) {
     thread.join().unwrap();
 }
 
+/// Two threads on the same tables, which are in order afterwards.
+fn race(tables: &Arc<Tables>, one: impl FnOnce(&Tables) + 'static, other: impl FnOnce(&Tables)) {
+    let shared = tables.clone();
+    both(move || one(&shared), || other(tables));
+    clean(tables);
+}
+
+/// A walker finds page 0 as it was mapped, or nothing.
+fn walk(tables: &Tables) {
+    let found = tables.get(Vpn::ZERO);
+    assert!(found == pte(0x10) || found.is_empty());
+}
+
+/// Tables in which page 0 is mapped.
+fn with_a_page(tables: Arc<Tables>) -> Arc<Tables> {
+    map(&tables, 0, pte(0x10));
+    tables
+}
+
 #[test]
 fn loom_two_installers_share_one_table() {
     holds_but_not_with(&[Mutant::LinkBlindly, Mutant::UnlockRelaxed], || {
         let tables = tables();
-        let other = tables.clone();
-        both(move || map(&other, 0, pte(0x10)), || map(&tables, 1, pte(0x11)));
+        race(
+            &tables,
+            |one| map(one, 0, pte(0x10)),
+            |other| map(other, 1, pte(0x11)),
+        );
         assert_eq!(tables.get(Vpn::new(0)), pte(0x10));
         assert_eq!(tables.get(Vpn::new(1)), pte(0x11));
         assert_eq!(tables.tables(Level::PTE), 1);
-        clean(&tables);
     });
 }
 
 #[test]
 fn loom_a_page_mapped_while_its_table_goes_is_not_lost() {
     holds_but_not_with(&[Mutant::LockDetached, Mutant::DetachBlindly], || {
-        let tables = tables();
-        map(&tables, 0, pte(0x10));
-        let other = tables.clone();
-        both(move || map(&other, 1, pte(0x11)), || unmap(&tables, 0));
+        let tables = with_a_page(tables());
+        race(&tables, |one| map(one, 1, pte(0x11)), |other| unmap(other, 0));
         assert_eq!(tables.get(Vpn::new(0)), Pte::EMPTY);
         assert_eq!(tables.get(Vpn::new(1)), pte(0x11));
-        clean(&tables);
     });
 }
 
@@ -137,54 +155,31 @@ fn loom_a_walker_never_touches_a_freed_table() {
         Mutant::UnpinRelaxed,
     ];
     holds_but_not_with(&mutants, || {
-        let tables = tables();
-        map(&tables, 0, pte(0x10));
-        let other = tables.clone();
-        both(
-            move || {
-                let found = other.get(Vpn::new(0));
-                assert!(found == pte(0x10) || found.is_empty());
-            },
-            || {
-                unmap(&tables, 0);
-                tables.collect();
-                tables.collect();
-            },
-        );
-        clean(&tables);
+        race(&with_a_page(tables()), walk, |tables| {
+            unmap(tables, 0);
+            tables.collect();
+            tables.collect();
+        });
     });
 }
 
 #[test]
 fn loom_unlinked_tables_do_not_pile_up_behind_a_descent() {
     holds_but_not_with(&[Mutant::NeverHoldBack, Mutant::FlushPinned], || {
-        let tables = hasty_tables();
-        map(&tables, 0, pte(0x10));
-        let other = tables.clone();
-        both(
-            move || {
-                let found = other.get(Vpn::new(0));
-                assert!(found == pte(0x10) || found.is_empty());
-            },
-            || {
-                unmap(&tables, 0);
-                assert_eq!(tables.waiting(), 0);
-            },
-        );
-        clean(&tables);
+        race(&with_a_page(hasty_tables()), walk, |tables| {
+            unmap(tables, 0);
+            assert_eq!(tables.waiting(), 0);
+        });
     });
 }
 
 #[test]
 fn loom_two_who_wait_for_descents_do_not_wait_for_each_other() {
     holds_but_not_with(&[Mutant::FlushPinned], || {
-        let tables = hasty_tables();
-        map(&tables, 0, pte(0x10));
+        let tables = with_a_page(hasty_tables());
         map(&tables, 1, pte(0x11));
-        let other = tables.clone();
-        both(move || unmap(&other, 0), || unmap(&tables, 1));
+        race(&tables, |one| unmap(one, 0), |other| unmap(other, 1));
         assert_eq!(tables.waiting(), 0);
-        clean(&tables);
     });
 }
 
@@ -192,37 +187,19 @@ fn loom_two_who_wait_for_descents_do_not_wait_for_each_other() {
 fn loom_a_late_pin_is_noticed() {
     // The clock moves between a walker's look at it and its count.
     holds_but_not_with(&[Mutant::PinOnce], || {
-        let tables = tables();
-        map(&tables, 0, pte(0x10));
-        let other = tables.clone();
-        both(
-            move || {
-                let found = other.get(Vpn::new(0));
-                assert!(found == pte(0x10) || found.is_empty());
-            },
-            || {
-                tables.epoch.advance();
-                tables.epoch.advance();
-                tables.epoch.advance();
-                unmap(&tables, 0);
-            },
-        );
+        race(&with_a_page(tables()), walk, |tables| {
+            tables.epoch.advance();
+            tables.epoch.advance();
+            tables.epoch.advance();
+            unmap(tables, 0);
+        });
     });
 }
 
 #[test]
 fn loom_a_new_table_is_seen_with_its_entries() {
     holds_but_not_with(&[Mutant::LinkUncleared, Mutant::LinkRelaxed], || {
-        let tables = tables();
-        let other = tables.clone();
-        both(
-            move || map(&other, 0, pte(0x10)),
-            || {
-                let found = tables.get(Vpn::new(0));
-                assert!(found == pte(0x10) || found.is_empty());
-            },
-        );
-        clean(&tables);
+        race(&tables(), |one| map(one, 0, pte(0x10)), walk);
     });
 }
 
@@ -262,31 +239,21 @@ fn loom_the_hardware_and_the_kernel_lose_no_bit() {
 #[test]
 fn loom_two_who_unmap_free_each_table_once() {
     holds_but_not_with(&[Mutant::LockDetached], || {
-        let tables = tables();
-        map(&tables, 0, pte(0x10));
+        let tables = with_a_page(tables());
         map(&tables, 1, pte(0x11));
-        let other = tables.clone();
-        both(move || unmap(&other, 0), || unmap(&tables, 1));
+        race(&tables, |one| unmap(one, 0), |other| unmap(other, 1));
         assert_eq!(tables.table_bytes(), 0);
         let mut put = tables.store().put.lock().clone();
         put.sort();
         assert_eq!(put, [Pfn::new(0x10), Pfn::new(0x11)]);
-        clean(&tables);
     });
 }
 
 #[test]
 fn loom_a_frame_is_put_after_its_flush() {
     holds_but_not_with(&[Mutant::PutBeforeFlush], || {
-        let tables = tables();
-        map(&tables, 0, pte(0x10));
-        let other = tables.clone();
-        both(
-            move || {
-                other.get(Vpn::ZERO);
-            },
-            || unmap(&tables, 0),
-        );
+        let tables = with_a_page(tables());
+        race(&tables, walk, |other| unmap(other, 0));
         assert_eq!(*tables.store().put_after.lock(), [1]);
     });
 }

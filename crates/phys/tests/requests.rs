@@ -13,6 +13,7 @@ use foliant_phys::{
     Accountant, AllocError, AllocRequest, BlockKind, BootOptions, Console, Effort, Event, Frame, Mobility,
     Owner, Phys, Refused, Who, testing,
 };
+use foliant_platform::CpuId;
 use foliant_platform::testing::TestPlatform;
 use foliant_units::{Order, Pfn};
 
@@ -28,12 +29,16 @@ fn order(raw: u8) -> Order {
 
 /// A machine of one hundred and a few blocks, most of which are kept back.
 fn wary() -> Machine {
+    wary_with(1)
+}
+
+fn wary_with(cpus: u32) -> Machine {
     let options = BootOptions {
         min_free: MinFree::Kib(4 * 52_000),
         poison: foliant_phys::boot::Poison::Off,
         ..BootOptions::test()
     };
-    testing::boot_with(112 * 512, 1, options)
+    testing::boot_with(112 * 512, cpus, options)
 }
 
 fn reserved(phys: &Machine) -> u64 {
@@ -305,4 +310,42 @@ fn what_is_set_aside_is_no_mobilitys() {
     assert_ne!(phys.block_kind(home), Some(BlockKind::Of(Mobility::Unmovable)));
     drop((ordinary, held, movable));
     testing::assert_all_free(&phys);
+}
+
+#[test]
+fn threads_race_for_what_is_set_aside() {
+    const THREADS: u32 = 3;
+    let phys = wary_with(THREADS);
+    let ordinary = use_up(&phys, kernel().order(order(4)).effort(Effort::NoWait));
+    std::thread::scope(|scope| {
+        for cpu in 0..THREADS {
+            let phys = &phys;
+            scope.spawn(move || {
+                phys.platform().on_cpu(CpuId(cpu), || {
+                    let mut held = Vec::new();
+                    let mut dice = u64::from(cpu) + 1;
+                    for _ in 0..4000 {
+                        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                        let roll = (dice >> 33) as usize;
+                        let effort =
+                            [Effort::Atomic, Effort::Urgent, Effort::NoWait, Effort::Victim][roll % 4];
+                        let request = kernel().order(order((roll / 4 % 6) as u8)).effort(effort);
+                        held.extend(phys.alloc(request));
+                        if held.len() > 60 {
+                            drop(held.swap_remove(roll / 32 % held.len()));
+                        }
+                    }
+                });
+            });
+        }
+    });
+    testing::audit(&phys);
+    drop(ordinary);
+    testing::assert_all_free(&phys);
+    let blocks: u64 = phys
+        .zones()
+        .iter()
+        .map(|(id, _)| phys.zone_stats(id).blocks[BlockKind::HighAtomic.index()])
+        .sum();
+    assert_eq!(blocks * 512, reserved(&phys), "as many as are counted");
 }

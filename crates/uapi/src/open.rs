@@ -138,6 +138,25 @@ bitflags! {
 }
 
 bitflags! {
+    /// What a path of `openat2(2)` may not do on its way.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+    pub struct ResolveFlags: u64 {
+        /// Reach another mounted file system.
+        const NO_XDEV = 1;
+        /// Follow a link of `/proc` that leads to a file, not to a name.
+        const NO_MAGICLINKS = 2;
+        /// Follow any link.
+        const NO_SYMLINKS = 4;
+        /// Leave the directory where it starts.
+        const BENEATH = 8;
+        /// Leave it either, which is `/` to the path.
+        const IN_ROOT = 16;
+        /// Wait for a file system.
+        const CACHED = 32;
+    }
+}
+
+bitflags! {
     /// Modes of `access(2)`.
     #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
     pub struct AccessFlags: u32 {

@@ -81,6 +81,7 @@ impl<M: UserMachine> Kernel<M> {
                 root: context.root(),
                 start: context.cwd(),
                 chrooted: false,
+                bounds: foliant_uapi::open::ResolveFlags::empty(),
                 caller: caller(&task),
             },
             path: &path,

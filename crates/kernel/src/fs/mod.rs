@@ -5,6 +5,7 @@
 //! answers `EAGAIN`, and the system call waits on the file's queue; so one
 //! implementation serves blocking and non-blocking callers, poll and epoll.
 
+mod bounds;
 mod buffer;
 mod context;
 mod directory;

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::kind::FileType;
 use super::stat::FileStat;
 use foliant_platform::Mmu;
-use foliant_uapi::open::OpenFlags;
+use foliant_uapi::open::{OpenFlags, ResolveFlags};
 use foliant_units::Errno;
 
 use super::file::FileRef;
@@ -62,6 +62,8 @@ pub struct Walk<M: Mmu> {
     pub start: NodeRef<M>,
     /// Whether `..` must stop at `root`, which is not the top of the tree.
     pub chrooted: bool,
+    /// What it may not do on its way.
+    pub bounds: ResolveFlags,
     /// Who looks.
     pub caller: Caller,
 }
@@ -71,6 +73,8 @@ struct Steps<M: Mmu> {
     here: NodeRef<M>,
     rest: Vec<u8>,
     links: u32,
+    /// Whether it has asked for the root so far.
+    rooted: bool,
 }
 
 impl<M: Mmu> Walk<M> {
@@ -86,7 +90,7 @@ impl<M: Mmu> Walk<M> {
                 Ok(node) => return Ok(node),
                 Err(name) => name,
             };
-            let node = parent.dir.lookup(&name, self.caller)?;
+            let node = self.child(&parent.dir, &name)?;
             if node.kind() == FileType::Symlink && (last == Last::Follow || parent.slash) {
                 if let Some(node) = self.follow(&mut steps, parent, node)? {
                     return Ok(node);
@@ -153,13 +157,14 @@ impl<M: Mmu> Walk<M> {
                 how
             };
             let link = if how.flags.contains(OpenFlags::PATH) {
-                let node = parent.dir.lookup(&name, self.caller)?;
+                let node = self.child(&parent.dir, &name)?;
                 let keep = how.flags.contains(OpenFlags::NOFOLLOW) && !parent.slash;
                 if node.kind() != FileType::Symlink || keep {
                     return open_node(node, how);
                 }
                 node
             } else {
+                self.may_open_child(&parent.dir, &name)?;
                 match parent.dir.open_child(&name, how)? {
                     Opened::File(file) => return Ok(file),
                     Opened::Link(_) if how.flags.contains(OpenFlags::NOFOLLOW) && !parent.slash => {
@@ -177,6 +182,7 @@ impl<M: Mmu> Walk<M> {
     fn begin(&self, path: &[u8]) -> Result<Steps<M>, Errno> {
         let here = match path.first() {
             None => return Err(Errno::NOENT),
+            Some(b'/') if self.bounds.contains(ResolveFlags::BENEATH) => return Err(Errno::XDEV),
             Some(b'/') => self.root.clone(),
             Some(_) => self.start.clone(),
         };
@@ -184,6 +190,7 @@ impl<M: Mmu> Walk<M> {
             here,
             rest: path.to_vec(),
             links: 0,
+            rooted: path[0] == b'/',
         })
     }
 
@@ -225,7 +232,9 @@ impl<M: Mmu> Walk<M> {
         if !plain {
             return Ok(());
         }
-        if let Some(found) = steps.here.descend(&path[..cut]) {
+        if self.bounds.is_empty()
+            && let Some(found) = steps.here.descend(&path[..cut])
+        {
             steps.here = found?;
             steps.rest = path[cut + 1..].to_vec();
         }
@@ -238,19 +247,23 @@ impl<M: Mmu> Walk<M> {
             b"." => return directory_if(true, steps.here.clone()).map(drop),
             b".." => {
                 steps.here = self.above(&steps.here)?;
+                steps.rooted = true;
                 return Ok(());
             }
             _ if name.len() > NAME_MAX => return Err(Errno::NAMETOOLONG),
             _ => {}
         }
-        let node = steps.here.lookup(name, self.caller)?;
+        let node = self.child(&steps.here, name)?;
         if node.kind() != FileType::Symlink {
             steps.here = directory_if(true, node)?;
             return Ok(());
         }
         self.count_link(steps)?;
         match node.link(self.caller)? {
-            Link::Node(node) => steps.here = directory_if(true, node)?,
+            Link::Node(node) => {
+                self.may_jump(&steps.here, &node)?;
+                steps.here = directory_if(true, node)?;
+            }
             Link::Text(text) => self.splice(steps, &text)?,
         }
         Ok(())
@@ -266,7 +279,10 @@ impl<M: Mmu> Walk<M> {
     ) -> Result<Option<NodeRef<M>>, Errno> {
         self.count_link(steps)?;
         match link.link(self.caller)? {
-            Link::Node(node) => directory_if(at.slash, node).map(Some),
+            Link::Node(node) => {
+                self.may_jump(&at.dir, &node)?;
+                directory_if(at.slash, node).map(Some)
+            }
             Link::Text(text) => {
                 steps.here = at.dir;
                 steps.rest = if at.slash { b"/".to_vec() } else { Vec::new() };
@@ -278,7 +294,7 @@ impl<M: Mmu> Walk<M> {
 
     fn count_link(&self, steps: &mut Steps<M>) -> Result<(), Errno> {
         steps.links += 1;
-        if steps.links > MAX_LINKS {
+        if steps.links > MAX_LINKS || self.bounds.contains(ResolveFlags::NO_SYMLINKS) {
             Err(Errno::LOOP)
         } else {
             Ok(())
@@ -291,7 +307,7 @@ impl<M: Mmu> Walk<M> {
             return Err(Errno::NOENT);
         }
         if text[0] == b'/' {
-            steps.here = self.root.clone();
+            steps.here = self.may_restart(&steps.here, core::mem::replace(&mut steps.rooted, true))?;
         }
         let mut rest = text.to_vec();
         if !steps.rest.is_empty() && steps.rest[0] != b'/' {
@@ -306,7 +322,9 @@ impl<M: Mmu> Walk<M> {
         if self.chrooted && same(node, &self.root)? {
             return Ok(self.root.clone());
         }
-        node.parent()
+        let parent = self.may_leave(node)?.parent()?;
+        self.may_cross(node, &parent)?;
+        Ok(parent)
     }
 
     /// Components that are not names lead to their directory at once.
@@ -330,7 +348,7 @@ fn open_node<M: Mmu>(node: NodeRef<M>, how: OpenHow) -> Result<FileRef<M>, Errno
     node.open(how)
 }
 
-fn same<M: Mmu>(a: &NodeRef<M>, b: &NodeRef<M>) -> Result<bool, Errno> {
+pub(super) fn same<M: Mmu>(a: &NodeRef<M>, b: &NodeRef<M>) -> Result<bool, Errno> {
     let (a, b) = (a.stat()?, b.stat()?);
     Ok(a.dev == b.dev && a.ino == b.ino)
 }

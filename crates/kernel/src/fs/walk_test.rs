@@ -141,6 +141,7 @@ fn walk(root: &Arc<Thing>, start: NodeRef<Machine>, chrooted: bool) -> Walk<Mach
         root: root.clone(),
         start,
         chrooted,
+        bounds: foliant_uapi::open::ResolveFlags::empty(),
         caller,
     }
 }
@@ -203,6 +204,7 @@ fn nobody_leaves_a_changed_root() {
         root: a.clone(),
         start: a,
         chrooted: true,
+        bounds: foliant_uapi::open::ResolveFlags::empty(),
         caller,
     };
     assert_eq!(

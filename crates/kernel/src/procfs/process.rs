@@ -157,6 +157,7 @@ impl<M: UserMachine> Files<M> {
                         start: root.clone(),
                         root,
                         chrooted: false,
+                        bounds: foliant_uapi::open::ResolveFlags::empty(),
                         caller,
                     }
                     .node(&exe, Last::Keep)?

@@ -47,6 +47,7 @@ fn run<M: UserMachine>(
         root: context.root(),
         start: context.cwd(),
         chrooted: context.is_chrooted(),
+        bounds: foliant_uapi::open::ResolveFlags::empty(),
         caller: caller(ctx.task),
     };
     let mut node = None;

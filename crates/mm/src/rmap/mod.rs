@@ -7,6 +7,7 @@
 //! of the kin, or those that map the object, for the VMAs that would show the
 //! page, and looks at their entries.
 
+mod alone;
 mod kin;
 mod mover;
 mod registry;

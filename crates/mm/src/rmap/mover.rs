@@ -18,10 +18,11 @@ use foliant_arch::x86_64::{Absent, MigrationKind, Pte};
 use foliant_paging::{Gather, Missing};
 use foliant_phys::{FrameFlags, FrameRecord, Migrator, Moved, NodeId, Owner, Phys};
 use foliant_platform::Mmu;
-use foliant_platform::sync::atomic::{Ordering, fence};
+use foliant_platform::sync::atomic::Ordering;
 use foliant_platform::sync::{MutexGuard, SpinLock};
 use foliant_units::{Order, Pfn, Vpn, VpnRange};
 
+use super::alone::is_alone;
 use super::registry::Registry;
 use super::uses::Use;
 use crate::book::Book;
@@ -245,16 +246,10 @@ impl<'a, P: Mmu> Move<'a, P> {
         }
     }
 
-    /// Whether the migration entries, this move and `more` hold the only
-    /// references. Those can become fewer meanwhile, by unmapping, but not more.
-    /// Who unmaps counts the mapping out before it puts the reference, so
-    /// looking in the other order never finds too few of the latter.
+    /// Whether the migration entries, this move and `more` hold the only references.
     fn is_alone(&self, more: u32) -> bool {
         let record = self.record();
-        let references = record.refs.get();
-        fence(Ordering::SeqCst);
-        let maps = record.maps.get();
-        maps as usize == self.places.len() && references == maps + more + 1
+        is_alone(&record.refs, &record.maps, self.places.len(), more)
     }
 
     fn copy(&self, to: Pfn) {

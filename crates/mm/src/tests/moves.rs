@@ -397,6 +397,9 @@ fn programs_run_while_memory_is_compacted() {
                 let mut rounds = 0;
                 while !stop.load(Ordering::Relaxed) {
                     phys.compact_all(NodeId(0), &*migrator);
+                    // Captured, if there is none at hand.
+                    let huge = AllocRequest::movable(Owner::Test).order(Order::PMD).silent();
+                    drop([phys.alloc(huge), phys.alloc(huge), phys.alloc(huge)]);
                     rounds += 1;
                 }
                 rounds

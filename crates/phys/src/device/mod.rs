@@ -1,8 +1,8 @@
 //! Memory of devices: frames with records that the allocator never gives out.
 //!
-//! A driver [maps](Phys::map_device) a range, which gives its frames records in
+//! A driver [maps](crate::Phys::map_device) a range, which gives its frames records in
 //! the zone Device of a node. From then on the frames are counted like any: the
-//! driver [takes](Phys::take_device) one to hand it to a program, everybody
+//! driver [takes](crate::Phys::take_device) one to hand it to a program, everybody
 //! counts references as usual, and when the last goes the driver is
 //! [told](DeviceOps::freed) and has the frame again.
 //!

@@ -51,6 +51,7 @@ impl World {
             root: self.fs.root().unwrap(),
             start: self.dir.clone(),
             chrooted: false,
+            bounds: foliant_uapi::open::ResolveFlags::empty(),
             caller: CALLER,
         }
     }

@@ -156,6 +156,7 @@ impl<M: UserMachine> Ctx<'_, M> {
             root,
             start,
             chrooted,
+            bounds: foliant_uapi::open::ResolveFlags::empty(),
             caller: self.caller(),
         })
     }

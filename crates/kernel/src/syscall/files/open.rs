@@ -2,7 +2,7 @@
 
 use foliant_uapi::io::ioctl;
 use foliant_uapi::mman::Seals;
-use foliant_uapi::open::{AT_FDCWD, CloseRangeFlags, FD_CLOEXEC, Fcntl, OpenFlags};
+use foliant_uapi::open::{AT_FDCWD, CloseRangeFlags, FD_CLOEXEC, Fcntl, OpenFlags, ResolveFlags};
 use foliant_units::Errno;
 
 use super::lock;
@@ -41,8 +41,8 @@ pub(super) fn openat2<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
         }
     }
     let [flags, mode, resolve]: [u64; 3] = memory.get(ctx.ptr(2))?;
-    // Only what needs no watching of the walk.
-    if resolve != 0 {
+    let bounds = ResolveFlags::from_bits(resolve).ok_or(Errno::INVAL)?;
+    if bounds.contains(ResolveFlags::BENEATH | ResolveFlags::IN_ROOT) {
         return Err(Errno::INVAL.into());
     }
     let known = OpenFlags::all();
@@ -54,7 +54,11 @@ pub(super) fn openat2<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
     if !known.contains(flags) || mode & !0o7777 != 0 || (mode != 0 && !creates) {
         return Err(Errno::INVAL.into());
     }
-    open_at(ctx, ctx.int(0), 1, flags.bits(), mode as u32)
+    let changes = OpenFlags::CREAT | OpenFlags::TRUNC | OpenFlags::TMPFILE_BIT;
+    if bounds.contains(ResolveFlags::CACHED) && flags.intersects(changes) {
+        return Err(Errno::AGAIN.into());
+    }
+    open_within(ctx, ctx.int(0), 1, (flags.bits(), mode as u32), bounds)
 }
 
 trait IntoAddr {
@@ -68,6 +72,16 @@ impl IntoAddr for u64 {
 }
 
 fn open_at<M: UserMachine>(ctx: &mut Ctx<'_, M>, dir: i32, path: usize, flags: u32, mode: u32) -> Answer<M> {
+    open_within(ctx, dir, path, (flags, mode), ResolveFlags::empty())
+}
+
+fn open_within<M: UserMachine>(
+    ctx: &mut Ctx<'_, M>,
+    dir: i32,
+    path: usize,
+    (flags, mode): (u32, u32),
+    bounds: ResolveFlags,
+) -> Answer<M> {
     let mut flags = OpenFlags::from_bits_truncate(flags) | OpenFlags::LARGEFILE;
     if flags.contains(OpenFlags::PATH) {
         flags &= OpenFlags::PATH | OpenFlags::DIRECTORY | OpenFlags::NOFOLLOW | OpenFlags::CLOEXEC;
@@ -85,7 +99,10 @@ fn open_at<M: UserMachine>(ctx: &mut Ctx<'_, M>, dir: i32, path: usize, flags: u
         mode,
         caller: ctx.caller(),
     };
-    let walk = ctx.walk(dir, &path)?;
+    // With a root of its own even an absolute path begins at the descriptor.
+    let in_root = bounds.contains(ResolveFlags::IN_ROOT);
+    let mut walk = ctx.walk(dir, if in_root { b"." } else { &path })?;
+    walk.bound(bounds);
     // A name that must wait for its other end (a FIFO) says AGAIN until then.
     let file = loop {
         match walk.open(&path, how) {
