@@ -80,6 +80,14 @@ impl Ours {
         gather.finish();
     }
 
+    /// Takes all entries and tables away, as the end of a program does.
+    pub(super) fn clear(&mut self) {
+        self.unmap_exclusive();
+        let mut gather = Gather::new(&self.0);
+        self.0.free_range(all(), &mut gather);
+        gather.finish();
+    }
+
     pub(super) fn everything(&self) -> VpnRange {
         all()
     }

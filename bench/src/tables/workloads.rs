@@ -200,9 +200,11 @@ fn sparse(phys: &Arc<Phys<Machine>>, rows: &mut Vec<Row>) {
             contest!(if shared { "map one, sparse, shared" } else { "map one, sparse" },
                 ours => || {
                     let mut ours = Ours::new(phys);
-                    cpu_time(pages.len(), || {
+                    let time = cpu_time(pages.len(), || {
                         if shared { ours.map_each(&pages) } else { ours.map_each_exclusive(&pages) }
-                    })
+                    });
+                    ours.clear();
+                    time
                 },
                 x86_64 => || {
                     peer.start_again();

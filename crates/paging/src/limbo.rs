@@ -78,7 +78,8 @@ impl Limbo {
         while at != NONE {
             let table = Pfn::new(u64::from(at));
             at = store.header(table).next().load(Ordering::Relaxed);
-            store.release(table);
+            // It was detached because it had no entry, and got none since.
+            store.release_empty(table);
             self.waiting -= 1;
         }
     }

@@ -95,6 +95,11 @@ impl<P: Mmu> Store for PhysStore<P> {
         release(&self.phys, table);
     }
 
+    fn release_empty(&self, table: Pfn) {
+        self.phys.record(table).clear(FrameFlags::TABLE);
+        self.phys.adopt(table).put_zeroed();
+    }
+
     #[inline]
     fn words(&self, table: Pfn) -> Self::Words<'_> {
         debug_assert!(self.phys.is_ram(table), "{table:?} is no table");

@@ -58,6 +58,12 @@ pub trait Store: Send + Sync + Sized + 'static {
     /// Takes a table back that nobody can reach any more.
     fn release(&self, table: Pfn);
 
+    /// Takes a table back that nobody can reach any more, and all of whose
+    /// entries are empty.
+    fn release_empty(&self, table: Pfn) {
+        self.release(table);
+    }
+
     /// The entries of `table`.
     fn words(&self, table: Pfn) -> Self::Words<'_>;
 

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use foliant_platform::Platform;
-use foliant_units::{Order, Pfn};
+use foliant_units::{Order, PAGE_SIZE, Pfn};
 
 use crate::content::Content;
 use crate::phys::Phys;
@@ -56,6 +56,21 @@ impl<'a, P: Platform> Frame<'a, P> {
     /// The allocator that the folio is from.
     pub fn phys(&self) -> &'a Phys<P> {
         self.phys
+    }
+
+    /// Puts the reference to a frame whose bytes are all zero: a page table that
+    /// was emptied entry by entry, say. Who asks for zeroes next need not clear it.
+    ///
+    /// # Linux source concept
+    /// None: Linux clears page tables when it allocates them.
+    pub fn put_zeroed(self) {
+        debug_assert!(
+            self.content().is_filled(0, PAGE_SIZE, 0),
+            "{self:?} is not all zero"
+        );
+        if self.order() == Order::ZERO {
+            self.phys.put_zeroed(self.into_pfn());
+        }
     }
 
     /// Hands the reference to the caller, who puts it with [`Phys::adopt`].

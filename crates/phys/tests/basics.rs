@@ -2,6 +2,7 @@
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use foliant_phys::boot::Poison;
 use foliant_phys::{AllocError, AllocRequest, BootOptions, Event, Frame, Mobility, Owner, testing};
 use foliant_units::{Order, Pfn};
 
@@ -173,4 +174,53 @@ fn a_broken_rule_is_recorded_where_tests_do_not_panic() {
     drop(phys.adopt(pfn));
     drop(phys.adopt(pfn));
     assert_eq!(phys.events(Event::Violation), 1);
+}
+
+#[test]
+fn what_is_given_back_zeroed_is_not_cleared_again() {
+    for ram_is_zeroed in [false, true] {
+        let options = BootOptions {
+            ram_is_zeroed,
+            poison: Poison::Off,
+            ..BootOptions::test()
+        };
+        let phys = testing::boot_with(2000, 1, options);
+        let zeroed = AllocRequest::kernel(Owner::Test).zeroed();
+        let all = || -> Vec<Frame<'_, _>> { std::iter::from_fn(|| phys.alloc(zeroed).ok()).collect() };
+        let cleared = || phys.events(Event::Zeroed);
+
+        // Whatever RAM was, it has been used now.
+        let mut frames = all();
+        frames
+            .iter()
+            .for_each(|frame| frame.content().fill(0, 4096, 0xa5));
+        for (nth, frame) in frames.drain(..).enumerate() {
+            match nth % 3 {
+                // Cleared by its user.
+                0 => {
+                    frame.content().zero();
+                    frame.put_zeroed();
+                }
+                // Held by somebody else, too, who puts it last.
+                1 => {
+                    let other = frame.clone();
+                    frame.content().zero();
+                    frame.put_zeroed();
+                    other.content().fill(0, 8, 0xff);
+                }
+                _ => drop(frame),
+            }
+            if nth % 100 == 99 {
+                phys.drain_all();
+            }
+        }
+        let before = cleared();
+        let again = all();
+        assert!(again.iter().all(|frame| frame.content().is_filled(0, 4096, 0)));
+        let spared = again.len() as u64 - (cleared() - before);
+        // In lines they are only remembered where RAM was zeroed once.
+        assert_eq!(spared > 500, ram_is_zeroed, "{spared} of {}", again.len());
+        drop(again);
+        testing::assert_all_free(&phys);
+    }
 }

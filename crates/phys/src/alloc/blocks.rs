@@ -39,7 +39,8 @@ pub(crate) type Lines = Sectioned<Line, { SECTION_SHIFT - 9 }>;
 #[derive(Debug)]
 pub(crate) struct Blocks {
     pub(crate) lines: Lines,
-    /// Frames that were used since RAM was zeroed.
+    /// Frames that were used since RAM was zeroed, or since they were given back
+    /// zeroed.
     pub(crate) used: Lines,
     pub(crate) tags: Table<Tag>,
     pub(crate) hints: Hints,
@@ -103,12 +104,17 @@ impl Blocks {
             while let Some(first) = left.first() {
                 let word = first.pfn().raw() / 64;
                 let run = left.iter().take_while(|next| next.pfn().raw() / 64 == word);
-                let (mut mask, mut len) = (0u64, 0);
+                let (mut mask, mut zeroed, mut len) = (0u64, 0u64, 0);
                 for entry in run {
-                    mask |= 1 << (entry.pfn().raw() % 64);
+                    let place = entry.pfn().raw() % 64;
+                    mask |= 1 << place;
+                    zeroed |= u64::from(entry.is_fresh()) << place;
                     len += 1;
                 }
                 let (run, rest) = left.split_at(len);
+                if zeroed != 0 && self.ram_was_zeroed {
+                    self.used[block_of(first.pfn())].unmark_word(place_of(first.pfn()) / 64, zeroed);
+                }
                 self.put_frames(zone, run, mask, &mut bad);
                 left = rest;
             }

@@ -2,7 +2,8 @@
 
 use foliant_units::Pfn;
 
-/// Set if the frames have not been used since the machine's RAM was zeroed.
+/// Set if the frames have not been used since the machine's RAM was zeroed, or
+/// were given back zeroed.
 const FRESH: u32 = 1 << 31;
 
 /// Frame numbers fit in 31 bits (8 TiB), which leaves one for freshness.

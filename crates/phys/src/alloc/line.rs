@@ -180,6 +180,13 @@ impl Line {
         before & mask
     }
 
+    /// Takes marks of one word back. The caller has not freed these frames yet,
+    /// so no claimant marks them; one that marks others at this moment may mark
+    /// these again, which says less than is known and nothing wrong.
+    pub(crate) fn unmark_word(&self, word: usize, mask: u64) {
+        self.0[word].fetch_and(!mask, Ordering::Relaxed);
+    }
+
     /// How many frames are free.
     pub(crate) fn count(&self) -> u32 {
         self.0

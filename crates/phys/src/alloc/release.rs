@@ -20,7 +20,7 @@ impl<P: Platform> Phys<P> {
     // Never: it needs no stack and no register of the caller's.
     #[inline(never)]
     pub(crate) fn put(&self, pfn: Pfn) {
-        if !self.put_to_ring(pfn, CpuGuard::last_ring) {
+        if !self.put_to_ring(pfn, false, CpuGuard::last_ring) {
             self.put_elsewhere(pfn);
         }
     }
@@ -28,8 +28,18 @@ impl<P: Platform> Phys<P> {
     /// The last folio went to another ring.
     #[inline(never)]
     fn put_elsewhere(&self, pfn: Pfn) {
-        if !self.put_to_ring(pfn, CpuGuard::ring_of_key) {
+        if !self.put_to_ring(pfn, false, CpuGuard::ring_of_key) {
             self.put_with_care(pfn);
+        }
+    }
+
+    /// As [`put`](Self::put), for a single frame whose bytes are all zero: who
+    /// asks for zeroes next gets it as it is. What is unusual about the frame
+    /// or the moment makes it a frame like others.
+    #[inline(never)]
+    pub(crate) fn put_zeroed(&self, pfn: Pfn) {
+        if !self.put_to_ring(pfn, true, CpuGuard::ring_of_key) {
+            self.put(pfn);
         }
     }
 
@@ -39,6 +49,7 @@ impl<P: Platform> Phys<P> {
     fn put_to_ring<'a>(
         &'a self,
         pfn: Pfn,
+        fresh: bool,
         find: impl FnOnce(&CpuGuard<'a, P>, RingKey, RingClass) -> Option<&'a Ring>,
     ) -> bool {
         let Some((record, tag)) = self.near.get(pfn.index()) else {
@@ -51,7 +62,7 @@ impl<P: Platform> Phys<P> {
             return false;
         };
         let ring = find(&guard, tag.ring_key(), class);
-        let done = ring.is_some_and(|ring| ring.push(Entry::new(pfn, false)));
+        let done = ring.is_some_and(|ring| ring.push(Entry::new(pfn, fresh)));
         if done {
             // Before the guard goes, so before anybody can take the folio.
             record.end_quietly();
