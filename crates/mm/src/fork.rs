@@ -180,7 +180,8 @@ impl<P: Mmu> Space<P> {
             return entry.without(PteFlags::ACCESSED);
         };
         let record = self.env().phys().record(frame);
-        if sort == Resident::Anon {
+        // After the first fork it is clear, and a locked instruction saved.
+        if sort == Resident::Anon && record.has(FrameFlags::ANON_EXCLUSIVE) {
             record.clear(FrameFlags::ANON_EXCLUSIVE);
         }
         let mut copy = entry;

@@ -25,10 +25,14 @@ impl<P: Platform> Phys<P> {
         }
     }
 
-    /// The last folio went to another ring.
+    /// The last folio went to another ring, or others have this one, too.
     #[inline(never)]
     fn put_elsewhere(&self, pfn: Pfn) {
-        if !self.put_to_ring(pfn, false, CpuGuard::ring_of_key) {
+        let shared = self
+            .near
+            .get(pfn.index())
+            .is_some_and(|(record, _)| record.refs.get() > 1);
+        if shared || !self.put_to_ring(pfn, false, CpuGuard::ring_of_key) {
             self.put_with_care(pfn);
         }
     }
