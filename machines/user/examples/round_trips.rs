@@ -81,7 +81,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let slot = stubs.control().take().ok_or("no slot")?;
     stubs.spawn(slot);
     let names = [
-        "notified call (getpid)",
+        "notified call (getppid)",
         "call by signal (brk)",
         "fault, 1 page a mapping",
         "fault, 16 pages a mapping",

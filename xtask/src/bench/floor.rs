@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     const OUTPUT: &str = "\
-notified call (getpid)         median   16020  mean   56123  p99   42953
+notified call (getppid)        median   16020  mean   56123  p99   42953
 call by signal (brk)           median   23895  mean   78151  p99  500962
 fault, 1 page a mapping        median   39825  mean  160818  p99 6182888
 fault, 16 pages a mapping      median      23  mean   10000  p99   45675
