@@ -43,7 +43,7 @@ global_asm!(
     "syscall",
     ".endm",
     "timed_begin",
-    "mov eax, 39",
+    "mov eax, 110",
     "syscall",
     "timed_end",
     "timed_begin",
