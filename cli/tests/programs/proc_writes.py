@@ -36,10 +36,9 @@ def vma():
     return out
 print(vma())
 for which in '2413':
-    open('/proc/self/clear_refs','w').write(which); print(which,vma()); m[0];n[4096]
+    open('/proc/self/clear_refs','w').write(which); print(which,vma())
 
-for i in range(0,1<<19,4096): m[i]
-print(vma())
+# Touching a page again may or may not show: its translation may still be in the processor's TLB.
 def hwm(): return [l.split()[1] for l in open('/proc/self/status') if l.startswith(('VmHWM','VmRSS'))]
 b=mmap.mmap(-1,1<<25, flags=mmap.MAP_PRIVATE|mmap.MAP_ANONYMOUS)
 for i in range(0,1<<25,4096): b[i]=1
