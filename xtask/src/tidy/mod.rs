@@ -7,6 +7,7 @@ mod dead_files;
 mod features;
 mod layers;
 mod length;
+mod models;
 mod names;
 mod unsafety;
 
@@ -27,6 +28,7 @@ pub(crate) fn run() -> Result<ExitCode> {
         ("unsafe", unsafety::check(&root, &sources)?),
         ("names", names::check(&sources)),
         ("features", features::check(&root, &sources)?),
+        ("models", models::check(&root, &sources)?),
     ];
 
     let mut complaints = 0;
