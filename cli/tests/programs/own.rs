@@ -77,6 +77,41 @@ fn memory_is_compacted_while_programs_use_it() {
     );
 }
 
+/// Nor this.
+#[test]
+fn memory_in_pieces_is_put_in_order_though_nobody_asks() {
+    let Some(program) = build_c("ahead", &[]) else {
+        return;
+    };
+    let output = Command::new(env!("CARGO_BIN_EXE_foliant"))
+        .args(["run", "--ram", "96M", "--audit", "--report", "none", "--"])
+        .arg(&program)
+        .output()
+        .expect("foliant");
+    std::fs::remove_file(program).expect("the program");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said} {output:?}");
+    if !said.starts_with("not root\n") {
+        let expected = "asleep: nothing moved\nawake: put in order\nscanned by the daemon: yes, woken: 0\n";
+        assert_eq!(said, expected, "{output:?}");
+    }
+}
+
+/// The clock that looks for fragments leaves no trace where there are none.
+#[test]
+fn a_machine_in_good_order_counts_no_compaction() {
+    const PROGRAM: &str = "sleep 1.3; while read name count; do
+        case $name in compact_*) [ $count = 0 ] || echo $name $count;; esac
+        done < /proc/vmstat";
+    let output = Command::new(env!("CARGO_BIN_EXE_foliant"))
+        .args(["run", "--ram", "256M", "--audit", "--report", "none", "--"])
+        .args(["/bin/sh", "-c", PROGRAM])
+        .output()
+        .expect("foliant");
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "");
+}
+
 /// Not natively either, for the same reason. Block 1 is full of nothing that
 /// stays; in block 0 are two zones, as on a PC.
 #[test]

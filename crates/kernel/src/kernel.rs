@@ -2,15 +2,17 @@
 
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use foliant_mm::Env;
 use foliant_platform::Nanos;
 use foliant_platform::sync::atomic::{AtomicU64, Ordering};
-use foliant_platform::sync::{Mutex, MutexGuard};
+use foliant_platform::sync::{Mutex, MutexGuard, SpinLock};
 
 use foliant_uapi::text::Iomem;
 use foliant_units::PAGE_SHIFT;
 
+use crate::compact_ahead::Ahead;
 use crate::compactor::Compactor;
 use crate::fs::MachineFiles;
 use crate::futex::Futexes;
@@ -39,6 +41,8 @@ pub struct Kernel<M: UserMachine> {
     seeds: AtomicU64,
     /// Held by whoever compacts behind everybody's back.
     pub(crate) compaction_stopped: Mutex<bool>,
+    /// Who compacts each node ahead of need.
+    pub(crate) ahead: SpinLock<Vec<Arc<Ahead<M>>>>,
 }
 
 /// What is decided before the first program starts.
@@ -129,6 +133,7 @@ impl<M: UserMachine> Kernel<M> {
             files: MachineFiles::default(),
             segments: Segments::default(),
             compaction_stopped: Mutex::new(false),
+            ahead: SpinLock::new(Vec::new()),
         });
         let compactor = Compactor {
             kernel: Arc::downgrade(&kernel),

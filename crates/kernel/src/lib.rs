@@ -17,6 +17,7 @@ extern crate alloc;
 extern crate std;
 
 mod clone;
+mod compact_ahead;
 mod compactor;
 mod creds;
 pub mod dev;

@@ -366,15 +366,39 @@ fn a_fragmented_node_is_compacted_before_anybody_asks() {
         phys.compact_proactively(NodeId(0), 0, &*tables),
         Compacted::Skipped
     );
-    phys.compact_proactively(NodeId(0), 60, &*tables);
+    assert!(phys.may_be_fragmented(NodeId(0)));
+    let came_to = phys.compact_proactively(NodeId(0), 60, &*tables);
     let after = phys.fragmentation_score(NodeId(0));
     assert!(after <= 50, "{before} became {after}");
+    assert_eq!(came_to, Compacted::Success);
+    assert!(!phys.may_be_fragmented(NodeId(0)));
+    assert_eq!(
+        phys.events(Event::CompactDaemonWake),
+        0,
+        "nobody asked, and Linux counts those"
+    );
+    assert!(phys.events(Event::CompactDaemonMigrateScanned) > 0);
     tables.check();
     testing::audit(&phys);
     assert_eq!(
         phys.compact_proactively(NodeId(0), 20, &*tables),
         Compacted::Skipped
     );
+    tables.free(|_| true);
+    testing::assert_all_free(&phys);
+}
+
+#[test]
+fn compaction_ahead_of_need_tells_when_it_made_nothing_better() {
+    let (phys, tables) = fragmented();
+    tables.stuck.store(true, Ordering::Relaxed);
+    let before = phys.fragmentation_score(NodeId(0));
+    let came_to = phys.compact_proactively(NodeId(0), 60, &*tables);
+    assert_eq!(came_to, Compacted::Complete);
+    assert_eq!(phys.fragmentation_score(NodeId(0)), before);
+    phys.set_proactiveness(0);
+    assert!(!phys.may_be_fragmented(NodeId(0)), "nobody is to know");
+    tables.check();
     tables.free(|_| true);
     testing::assert_all_free(&phys);
 }

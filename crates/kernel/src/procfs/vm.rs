@@ -86,7 +86,10 @@ impl<M: UserMachine> TextSource for KnobFile<M> {
             Knob::CompactMemory => kernel.compact_all_memory(),
             Knob::CompactionProactiveness => {
                 kernel.memory().phys().set_proactiveness(value);
-                kernel.compact_ahead();
+                // Zero stops it, which nobody need be told.
+                if value != 0 {
+                    kernel.compact_ahead_now();
+                }
             }
             Knob::ExtfragThreshold => kernel.memory().phys().set_fragmentation_threshold(value),
         }
@@ -100,16 +103,6 @@ impl<M: UserMachine> Kernel<M> {
         let phys = self.memory().phys();
         if let Some(migrator) = phys.migrator() {
             self.each_node(|node| phys.compact_all(node, &*migrator));
-        }
-    }
-
-    /// Compacts what is more fragmented than the setting allows.
-    fn compact_ahead(&self) {
-        let phys = self.memory().phys();
-        if let Some(migrator) = phys.migrator() {
-            self.each_node(|node| {
-                phys.compact_proactively(node, phys.proactiveness(), &*migrator);
-            });
         }
     }
 

@@ -5,6 +5,7 @@ use core::ops::Range;
 use foliant_platform::sync::atomic::{AtomicU64, Ordering};
 
 use super::kind::BlockKind;
+use super::request::Mobility;
 use super::tag::Level;
 use crate::ram::Table;
 use crate::zone::Zone;
@@ -29,6 +30,17 @@ pub(crate) fn map_of(kind: BlockKind, level: Level) -> Option<usize> {
         (BlockKind::Of(_), Level::Whole) => Some(WHOLE),
         (BlockKind::Of(mobility), _) => Some(mobility.index() * 4 + step),
     }
+}
+
+/// The maps of blocks that are whole.
+pub(crate) fn whole_maps() -> [Option<usize>; 3] {
+    // The mobility makes no difference.
+    let kinds = [
+        BlockKind::Of(Mobility::Movable),
+        BlockKind::Cma,
+        BlockKind::HighAtomic,
+    ];
+    kinds.map(|kind| map_of(kind, Level::Whole))
 }
 
 /// Maps of blocks by mobility and fullness, one bit a block.

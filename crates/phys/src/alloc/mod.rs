@@ -48,7 +48,7 @@ pub(crate) use events::Counters;
 pub use events::Event;
 pub use exact::Run;
 pub use gfp::Gfp;
-pub(crate) use hints::{HINT_MAPS, HintWord, Hints, map_of};
+pub(crate) use hints::{HINT_MAPS, HintWord, Hints, map_of, whole_maps};
 pub(crate) use inject::Injector;
 pub use kind::BlockKind;
 pub(crate) use line::{BLOCK, Line};

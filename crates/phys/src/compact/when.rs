@@ -71,30 +71,47 @@ impl<P: Platform> Phys<P> {
 
     /// Compacts a node that is more fragmented than `proactiveness` (0 to 100,
     /// `vm.compaction_proactiveness`) allows, before anybody asks.
+    /// [`Success`](Compacted::Success) if it is less so afterwards.
     ///
     /// # Linux source concept
-    /// `should_proactive_compact_node()`, `proactive_compact_node()`.
+    /// `should_proactive_compact_node()`, `compact_node()` of `kcompactd()`.
     pub fn compact_proactively(
         &self,
         node: NodeId,
         proactiveness: u32,
         migrator: &dyn Migrator,
     ) -> Compacted {
-        let low = 100u64.saturating_sub(proactiveness.into()).max(5);
-        let high = (low + 10).min(100);
-        if proactiveness == 0 || self.fragmentation_score(node) <= high {
+        let Some(limits) = Limits::of(proactiveness) else {
+            return Compacted::Skipped;
+        };
+        let before = self.fragmentation_score(node);
+        if before <= limits.high {
             return Compacted::Skipped;
         }
-        for (id, zone) in self.zones.iter().filter(|(_, zone)| zone.node() == node) {
-            let enough = || self.zone_score(id, zone, node) <= low;
+        for (id, _) in self.zones.iter().filter(|(_, zone)| zone.node() == node) {
+            let enough = || self.fragmentation(id).external(Order::PMD) <= limits.low;
             if !enough() {
                 Scanners::new(self, id, By::Daemon).run(&Goal::Until(&enough), migrator);
             }
         }
-        match self.fragmentation_score(node) {
-            score if score <= low => Compacted::Success,
-            _ => Compacted::Complete,
+        match self.fragmentation_score(node) < before {
+            true => Compacted::Success,
+            false => Compacted::Complete,
         }
+    }
+
+    /// Whether a look at the blocks of a node may show that it is more
+    /// fragmented than [the setting](Phys::proactiveness) allows. Cheap: goes by
+    /// what is counted anyway.
+    pub fn may_be_fragmented(&self, node: NodeId) -> bool {
+        let score = |id, zone: &Zone| {
+            let free = self.free_exactly(id, zone);
+            let scattered = free.saturating_sub(zone.hinted_whole() * Order::PMD.frames());
+            self.weighted(zone, scattered * 100 / free.max(1))
+        };
+        let of_node = self.zones.iter().filter(|(_, zone)| zone.node() == node);
+        let sum: u64 = of_node.map(|(id, zone)| score(id, zone)).sum();
+        Limits::of(self.proactiveness()).is_some_and(|limits| sum > limits.high)
     }
 
     /// How fragmented a node is for huge pages, 0 to 100, each zone by its size.
@@ -103,17 +120,18 @@ impl<P: Platform> Phys<P> {
     /// `fragmentation_score_node()`.
     pub fn fragmentation_score(&self, node: NodeId) -> u64 {
         let of_node = self.zones.iter().filter(|(_, zone)| zone.node() == node);
-        of_node.map(|(id, zone)| self.zone_score(id, zone, node)).sum()
+        let score = |id, zone| self.weighted(zone, self.fragmentation(id).external(Order::PMD));
+        of_node.map(|(id, zone)| score(id, zone)).sum()
     }
 
-    fn zone_score(&self, id: ZoneId, zone: &Zone, node: NodeId) -> u64 {
-        let present: u64 = self
-            .zones
-            .iter()
-            .filter(|(_, other)| other.node() == node)
-            .map(|(_, other)| other.present())
-            .sum();
-        zone.present() * self.fragmentation(id).external(Order::PMD) / (present + 1)
+    /// The part of its node's score that the score of a zone is.
+    ///
+    /// # Linux source concept
+    /// `fragmentation_score_zone_weighted()`.
+    fn weighted(&self, zone: &Zone, score: u64) -> u64 {
+        let of_node = self.zones.iter().filter(|(_, other)| other.node() == zone.node());
+        let present: u64 = of_node.map(|(_, other)| other.present()).sum();
+        zone.present() * score / (present + 1)
     }
 
     /// The free folios of a zone, judged.
@@ -203,4 +221,38 @@ pub(crate) enum Captured {
     Made,
     /// It has its folio.
     Folio(Entry),
+}
+
+/// Scores above which a node is compacted ahead of need, and down to which.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Limits {
+    low: u64,
+    high: u64,
+}
+
+impl Limits {
+    /// Those of a proactiveness; none if it is zero.
+    ///
+    /// # Linux source concept
+    /// `fragmentation_score_wmark()`.
+    fn of(proactiveness: u32) -> Option<Self> {
+        let low = 100u64.saturating_sub(proactiveness.into());
+        let high = (low + (low / 2).min(10)).min(100);
+        (proactiveness != 0).then_some(Self { low, high })
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_more_proactive_the_closer_the_limits() {
+        let limits = |proactiveness| Limits::of(proactiveness).map(|limits| (limits.low, limits.high));
+        assert_eq!(limits(0), None);
+        assert_eq!(limits(1), Some((99, 100)));
+        assert_eq!(limits(20), Some((80, 90)));
+        assert_eq!(limits(90), Some((10, 15)));
+        assert_eq!(limits(100), Some((0, 0)));
+    }
 }

@@ -9,7 +9,7 @@ use super::kind::{ZONE_KINDS, ZoneKind};
 use super::levels::{Levels, Shape};
 use super::watermark::{Mark, Watermarks};
 use super::zones::ZoneId;
-use crate::alloc::{HINT_MAPS, RingSize};
+use crate::alloc::{HINT_MAPS, RingSize, whole_maps};
 use crate::boot::NodeId;
 use crate::compact::Deferral;
 
@@ -202,6 +202,14 @@ impl Zone {
         let span = self.span();
         let first = span.start.raw() >> 9;
         first as usize..span.end.raw().div_ceil(512) as usize
+    }
+
+    /// Whole blocks that are free, as the hints have it: exact while nobody
+    /// allocates or frees, but for blocks that CPUs are about to take from.
+    pub(crate) fn hinted_whole(&self) -> u64 {
+        let maps = whole_maps().into_iter().flatten();
+        let count = |map: usize| self.hinted[map].load(Ordering::Relaxed).max(0) as u64;
+        maps.map(count).sum()
     }
 
     /// Adds RAM that is there.

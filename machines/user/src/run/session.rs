@@ -110,6 +110,7 @@ impl Session {
         };
         let kernel = Kernel::watched(machine.clone(), memory.clone(), settings, options.observer);
         machine.attach(&kernel);
+        kernel.start_compaction();
         let kept = (options.memory.end() >> PAGE_SHIFT) / KEPT_PART;
         let files = HostFs::new(memory, kept).map_err(RunError::Files)?;
         let mut session = Self {
