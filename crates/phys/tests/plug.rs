@@ -387,10 +387,22 @@ fn nonsense_is_refused() {
 }
 
 /// What is mapped, and how often someone may still map.
-#[derive(Default)]
 struct Mapper {
     mapped: Mutex<Vec<PhysRange>>,
+    records: Mutex<Vec<(PfnRange, PfnRange)>>,
     refuse: Mutex<bool>,
+    records_most: Mutex<u64>,
+}
+
+impl Mapper {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            mapped: Mutex::default(),
+            records: Mutex::default(),
+            refuse: Mutex::default(),
+            records_most: Mutex::new(u64::MAX),
+        })
+    }
 }
 
 impl MapMemory for Mapper {
@@ -402,15 +414,35 @@ impl MapMemory for Mapper {
         Ok(())
     }
 
+    fn prepare_unmap(&self, _: PhysRange) -> Result<(), Errno> {
+        match *self.refuse.lock().unwrap() {
+            true => Err(Errno::NOMEM),
+            false => Ok(()),
+        }
+    }
+
     fn unmap(&self, range: PhysRange) {
         self.mapped.lock().unwrap().retain(|mapped| *mapped != range);
+    }
+
+    fn map_records(&self, frames: PfnRange, records: PfnRange) -> Result<(), Errno> {
+        let mut shown = self.records.lock().unwrap();
+        if shown.len() as u64 == *self.records_most.lock().unwrap() {
+            return Err(Errno::NOMEM);
+        }
+        shown.push((frames, records));
+        Ok(())
+    }
+
+    fn unmap_records(&self, frames: PfnRange) {
+        self.records.lock().unwrap().retain(|shown| shown.0 != frames);
     }
 }
 
 #[test]
 fn memory_is_mapped_as_long_as_it_is_there() {
     let phys = boot();
-    let mapper = Arc::new(Mapper::default());
+    let mapper = Mapper::new();
     phys.set_memory_mapper(Some(mapper.clone()));
     let mapped = || mapper.mapped.lock().unwrap().len();
     let new = NewMemory::new(sections(3, 5));
@@ -419,11 +451,46 @@ fn memory_is_mapped_as_long_as_it_is_there() {
     assert_eq!(mapped(), 0);
     phys.add_memory(new).unwrap();
     assert_eq!(mapped(), 1);
+    assert_eq!(mapper.records.lock().unwrap().len(), 2);
+    *mapper.refuse.lock().unwrap() = true;
+    let refused = Err(RemoveError::NotUnmapped(Errno::NOMEM));
+    assert_eq!(phys.remove_memory(new.frames), refused);
+    assert_eq!(phys.section_state(section(4)), SectionState::Offline);
+    assert_eq!((mapped(), mapper.records.lock().unwrap().len()), (1, 2));
+    *mapper.refuse.lock().unwrap() = false;
     phys.remove_memory(new.frames).unwrap();
-    assert_eq!(mapped(), 0);
+    assert_eq!((mapped(), mapper.records.lock().unwrap().len()), (0, 0));
     *mapper.refuse.lock().unwrap() = true;
     assert_eq!(phys.add_memory(new), Err(AddError::NotMapped(Errno::NOMEM)));
     assert_eq!(phys.section_state(section(3)), SectionState::Absent);
+    testing::assert_all_free(&phys);
+}
+
+#[test]
+fn records_are_shown_where_they_lie_or_nothing_is_added() {
+    let phys = boot();
+    let mapper = Mapper::new();
+    phys.set_memory_mapper(Some(mapper.clone()));
+    let shown = || mapper.records.lock().unwrap().clone();
+    for records in [RecordsIn::OldMemory, RecordsIn::NewMemory] {
+        let new = NewMemory {
+            records,
+            ..NewMemory::new(sections(3, 5))
+        };
+        // The second section's are refused, and the first one's go again.
+        *mapper.records_most.lock().unwrap() = 1;
+        assert_eq!(phys.add_memory(new), Err(AddError::NotMapped(Errno::NOMEM)));
+        assert_eq!((shown(), mapper.mapped.lock().unwrap().len()), (vec![], 0));
+        *mapper.records_most.lock().unwrap() = u64::MAX;
+        phys.add_memory(new).unwrap();
+        let homes = phys.record_homes();
+        let homes: Vec<_> = homes.filter(|(frames, _)| frames.start >= section(3)).collect();
+        assert_eq!(shown(), homes);
+        let within = homes.iter().all(|(frames, home)| frames.covers(*home));
+        assert_eq!(within, records == RecordsIn::NewMemory);
+        phys.remove_memory(new.frames).unwrap();
+        assert_eq!(shown(), []);
+    }
     testing::assert_all_free(&phys);
 }
 

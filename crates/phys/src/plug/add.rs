@@ -2,7 +2,7 @@
 
 use foliant_platform::Platform;
 use foliant_platform::sync::atomic::Ordering;
-use foliant_units::{Errno, Order, PfnRange, PhysRange};
+use foliant_units::{Order, PfnRange, PhysRange};
 
 use super::error::AddError;
 use super::online::OnlineTo;
@@ -51,22 +51,6 @@ impl NewMemory {
     }
 }
 
-/// Someone who shows RAM where the platform's `ram` says it is.
-///
-/// # Linux source concept
-/// `arch_add_memory()` and `arch_remove_memory()`: `init_memory_mapping()` and
-/// `kernel_physical_mapping_remove()`.
-pub trait MapMemory: Send + Sync {
-    /// Maps memory that is about to be added. No lock of the allocator is held.
-    ///
-    /// # Errors
-    /// Why not; nothing is mapped then.
-    fn map(&self, range: PhysRange) -> Result<(), Errno>;
-
-    /// Takes away the map of memory that was removed.
-    fn unmap(&self, range: PhysRange);
-}
-
 impl<P: Platform> Phys<P> {
     /// Adds memory that the machine hands over with this call: RAM of the
     /// platform from now on. It is offline, unless the machine puts new memory
@@ -83,7 +67,7 @@ impl<P: Platform> Phys<P> {
     pub fn add_memory(&self, new: NewMemory) -> Result<(), AddError> {
         let _one = self.plugging.lock();
         self.check_new(new)?;
-        let mapper = self.mapper.lock().clone();
+        let mapper = self.mapper();
         let range = PhysRange::new(new.frames.start.base(), new.frames.end.base());
         if let Some(mapper) = &mapper {
             mapper.map(range).map_err(AddError::NotMapped)?;
@@ -143,7 +127,13 @@ impl<P: Platform> Phys<P> {
             true => (None, Found::Garbage),
             false => (Some(self.table_memory(Order::PMD, new.node)?), Found::Zeroes),
         };
-        let lines = self.table_memory(ORDER_OF_LINES, new.node)?.into_pfn();
+        let lines = self.table_memory(ORDER_OF_LINES, new.node)?;
+        let home = records.as_ref().map_or(frames.start, Frame::pfn);
+        if let Some(mapper) = self.mapper() {
+            let home = PfnRange::new(home, home + BLOCK as u64);
+            mapper.map_records(frames, home).map_err(AddError::NotMapped)?;
+        }
+        let lines = lines.into_pfn();
         let records = records.map_or(frames.start, Frame::into_pfn);
 
         let homes = [(records, BLOCK as u64), (lines, 1), (lines + 1, 1)];
@@ -194,11 +184,6 @@ impl<P: Platform> Phys<P> {
             .silent();
         let request = request.node(NodeChoice::Prefer(node));
         self.alloc(request).map_err(|_| AddError::OutOfMemory)
-    }
-
-    /// Hands in someone who maps memory that comes; replaces whoever was there.
-    pub fn set_memory_mapper(&self, mapper: Option<std_alloc::sync::Arc<dyn MapMemory>>) {
-        *self.mapper.lock() = mapper;
     }
 
     /// What becomes of memory that is added: offline, or online right away.

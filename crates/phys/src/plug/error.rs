@@ -110,6 +110,8 @@ pub enum RemoveError {
     Absent,
     /// Some of it is online.
     Online,
+    /// Whoever maps memory refused.
+    NotUnmapped(Errno),
 }
 
 impl RemoveError {
@@ -118,17 +120,19 @@ impl RemoveError {
         match self {
             RemoveError::Unaligned | RemoveError::Absent => Errno::INVAL,
             RemoveError::Online => Errno::BUSY,
+            RemoveError::NotUnmapped(errno) => errno,
         }
     }
 }
 
 impl fmt::Display for RemoveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            RemoveError::Unaligned => "memory goes in whole sections of 128 MiB",
-            RemoveError::Absent => "not all of the memory is there",
-            RemoveError::Online => "some of the memory is online",
-        })
+        match self {
+            RemoveError::Unaligned => write!(f, "memory goes in whole sections of 128 MiB"),
+            RemoveError::Absent => write!(f, "not all of the memory is there"),
+            RemoveError::Online => write!(f, "some of the memory is online"),
+            RemoveError::NotUnmapped(errno) => write!(f, "the map of memory could not be cut: {errno:?}"),
+        }
     }
 }
 

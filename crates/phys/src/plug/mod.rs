@@ -15,12 +15,14 @@
 
 mod add;
 mod error;
+mod mapper;
 mod offline;
 mod online;
 mod remove;
 
-pub use add::{MapMemory, NewMemory, RecordsIn};
+pub use add::{NewMemory, RecordsIn};
 pub use error::{AddError, RemoveError, SectionError};
+pub use mapper::MapMemory;
 pub use online::OnlineTo;
 
 use foliant_platform::Platform;

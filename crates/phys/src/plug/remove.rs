@@ -40,9 +40,15 @@ impl<P: Platform> Phys<P> {
                 _ => {}
             }
         }
+        let range = PhysRange::new(frames.start.base(), frames.end.base());
+        let mapper = self.mapper();
+        if let Some(mapper) = &mapper {
+            mapper.prepare_unmap(range).map_err(RemoveError::NotUnmapped)?;
+        }
         sections.for_each(|section| self.forget_section(section));
-        if let Some(mapper) = self.mapper.lock().clone() {
-            mapper.unmap(PhysRange::new(frames.start.base(), frames.end.base()));
+        // After the records, which may lie in the memory itself.
+        if let Some(mapper) = mapper {
+            mapper.unmap(range);
         }
         Ok(())
     }
@@ -51,6 +57,9 @@ impl<P: Platform> Phys<P> {
     pub(super) fn forget_section(&self, section: usize) {
         let info = self.sections.info(section);
         let homes = Part::ALL.map(|part| self.sections.home(section, part));
+        if let Some(mapper) = self.mapper() {
+            mapper.unmap_records(frames_of(section));
+        }
         // Before the pieces go: the records of the homes may be among them.
         homes.into_iter().for_each(|home| self.own_tables().unmark(home));
         self.near.end_at(frames_of(section).start.index());
