@@ -4,13 +4,14 @@ use core::fmt;
 
 use alloc::boxed::Box;
 
-use foliant_arch::{Entry, ErrorCode, KernelFormat, PageFault};
-use foliant_paging::{PageTables, TopSync};
+use foliant_arch::{ErrorCode, KernelFormat, PageFault};
+use foliant_paging::PageTables;
 use foliant_platform::Mmu;
 use foliant_units::VirtAddr;
 
 use super::area::{AreaInfo, AreaState};
 use super::memory::Vmalloc;
+use crate::direct::copy_top;
 
 /// An access of the kernel that nothing can make right.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -34,15 +35,8 @@ impl<P: Mmu, F: KernelFormat> Vmalloc<P, F> {
     /// # Linux source concept
     /// `vmalloc_fault()`, `bad_area()`.
     pub fn fault(&self, fault: PageFault, running: &PageTables<P, F>) -> Result<(), BadAccess> {
-        let page = fault.at.page();
-        let missing = !fault.code.contains(ErrorCode::PROTECTION);
-        if missing && !fault.code.contains(ErrorCode::USER) && self.space.range().contains(page) {
-            match running.sync_top(&self.tables, page) {
-                TopSync::Copied => return Ok(()),
-                // Somebody else copied it between the access and now.
-                TopSync::Same if self.tables.get(page).is_present() => return Ok(()),
-                TopSync::Same | TopSync::Missing => {}
-            }
+        if self.space.range().contains(fault.at.page()) && copy_top(&self.tables, fault, running) {
+            return Ok(());
         }
         Err(self.blame(fault))
     }

@@ -29,6 +29,8 @@ pub enum DeviceError {
     Busy(u64),
     /// It is not mapped.
     NotMapped,
+    /// Whoever maps memory for the kernel refused.
+    NotShown(Errno),
 }
 
 impl DeviceError {
@@ -45,6 +47,7 @@ impl DeviceError {
             DeviceError::Ram => Errno::NXIO,
             DeviceError::Exists | DeviceError::OutOfMemory => Errno::NOMEM,
             DeviceError::Busy(_) => Errno::BUSY,
+            DeviceError::NotShown(errno) => errno,
         }
     }
 }
@@ -63,6 +66,7 @@ impl fmt::Display for DeviceError {
             DeviceError::OutOfMemory => write!(f, "no memory for the records of the frames"),
             DeviceError::Busy(folios) => write!(f, "{folios} folios of the memory are in use"),
             DeviceError::NotMapped => write!(f, "the memory is not mapped"),
+            DeviceError::NotShown(errno) => write!(f, "the memory could not be mapped: {errno:?}"),
         }
     }
 }

@@ -42,9 +42,11 @@ impl<P: Platform> Phys<P> {
             memory,
             state: SpinLock::new(MapState::default()),
         });
+        self.show_device(&map)?;
         for section in sections.clone() {
             if let Err(error) = self.give_device_section(section, &map) {
                 (sections.start..section).for_each(|section| self.forget_device_section(section));
+                self.hide_device(&map);
                 return Err(error);
             }
         }
@@ -57,6 +59,20 @@ impl<P: Platform> Phys<P> {
         self.zones.get(id).stretch(frames);
         self.devices.lock().push(map.clone());
         Ok(map)
+    }
+
+    /// Maps memory that CPUs reach where RAM is mapped, too.
+    fn show_device(&self, map: &DeviceMap) -> Result<(), DeviceError> {
+        match self.mapper().filter(|_| map.kind().is_reachable()) {
+            Some(mapper) => mapper.map(bytes_of(map)).map_err(DeviceError::NotShown),
+            None => Ok(()),
+        }
+    }
+
+    fn hide_device(&self, map: &DeviceMap) {
+        if let Some(mapper) = self.mapper().filter(|_| map.kind().is_reachable()) {
+            mapper.unmap(bytes_of(map));
+        }
     }
 
     /// The zone that the memory goes to, if nothing is wrong with it.
@@ -111,10 +127,13 @@ impl<P: Platform> Phys<P> {
         let on_itself = map.memory.records == RecordsIn::NewMemory;
         let (start, found) = if on_itself {
             let at = section - section_of(map.frames().start);
-            (map.frames().start + (at * BLOCK) as u64, Found::Garbage)
+            let start = map.frames().start + (at * BLOCK) as u64;
+            self.show_records(section, start)?;
+            (start, Found::Garbage)
         } else {
             let frame = self.table_memory(Order::PMD, map.memory.node);
             let frame = frame.map_err(|_| DeviceError::OutOfMemory)?;
+            self.show_records(section, frame.pfn())?;
             (Frame::into_pfn(frame), Found::Zeroes)
         };
         let home = PfnRange::new(start, start + BLOCK as u64);
@@ -139,6 +158,16 @@ impl<P: Platform> Phys<P> {
         Ok(())
     }
 
+    fn show_records(&self, section: usize, home: Pfn) -> Result<(), DeviceError> {
+        let home = PfnRange::new(home, home + BLOCK as u64);
+        match self.mapper() {
+            Some(mapper) => mapper
+                .map_records(frames_of(section), home)
+                .map_err(DeviceError::NotShown),
+            None => Ok(()),
+        }
+    }
+
     /// Takes the records back from a section in which no device's memory is left.
     fn forget_device_section(&self, section: usize) {
         let info = self.sections.info(section);
@@ -147,6 +176,9 @@ impl<P: Platform> Phys<P> {
             (block_of(blocks.start)..block_of(blocks.end)).any(|block| self.blocks.tags[block].is_device());
         if info.origin != Origin::Device || left {
             return;
+        }
+        if let Some(mapper) = self.mapper() {
+            mapper.unmap_records(blocks);
         }
         let home = self.sections.home(section, Part::Records);
         self.own_tables().unmark(home);
@@ -189,6 +221,7 @@ impl<P: Platform> Phys<P> {
         }
         let sections = section_of(frames.start)..section_of(Pfn::new(frames.end.raw() - 1)) + 1;
         sections.for_each(|section| self.forget_device_section(section));
+        self.hide_device(map);
         Ok(())
     }
 
@@ -214,4 +247,8 @@ impl<P: Platform> Phys<P> {
         state.ended = true;
         Ok(())
     }
+}
+
+fn bytes_of(map: &DeviceMap) -> PhysRange {
+    PhysRange::new(map.frames().start.base(), map.frames().end.base())
 }
