@@ -13,7 +13,7 @@
 #![no_std]
 
 extern crate alloc;
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 extern crate std;
 
 mod clone;
@@ -51,6 +51,8 @@ pub mod syscall;
 pub mod sysfs;
 mod task;
 mod terminal;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 #[cfg(test)]
 mod tests;
 pub mod timer;

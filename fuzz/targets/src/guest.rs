@@ -3,19 +3,17 @@
 use std::sync::Arc;
 
 use foliant_kernel::exec::{Boot, BootError};
-use foliant_kernel::fs::TaskFiles;
 use foliant_kernel::signal::SigSet;
-use foliant_kernel::{
-    Capabilities, Credentials, Hardware, Identity, Kernel, Limits, Next, Settings, Task, Trap, UserCpu,
-};
-use foliant_mm::Env;
-use foliant_phys::{BootOptions, MemoryMap, Phys};
+use foliant_kernel::testing::{Files, Registers};
+use foliant_kernel::{Capabilities, Credentials, Kernel, Limits, Next, Task, Trap, UserCpu, procfs};
 use foliant_uapi::Sysno;
+use foliant_uapi::text::Iomem;
 use foliant_units::VirtAddr;
 
-use crate::files::Files;
-use crate::machine::{Machine, Registers};
+use crate::machine::{Machine, Target};
 
+/// Bytes of RAM.
+const RAM: usize = 4 << 20;
 /// Memory that the program has for what it hands to system calls.
 pub(crate) const SCRATCH: u64 = 0x10_0000;
 /// Its size.
@@ -27,7 +25,7 @@ pub(crate) struct Guest {
     kernel: Arc<Kernel<Machine>>,
     task: Arc<Task<Machine>>,
     cpu: Registers,
-    files: Arc<Files>,
+    files: Arc<Files<Machine>>,
     lives: bool,
 }
 
@@ -37,22 +35,17 @@ impl Guest {
     /// # Errors
     /// Why it does not run.
     pub(crate) fn boot(contents: Vec<(&'static str, Vec<u8>)>, path: &str) -> Result<Self, BootError> {
-        let machine = Machine::new();
-        let map = MemoryMap::ram(machine.memory());
-        let phys = Phys::boot(machine.clone(), &map, BootOptions::test());
-        let phys = phys.unwrap_or_else(|why| panic!("4 MiB are enough: {why}"));
-        let env = Env::new(Arc::new(phys)).unwrap_or_else(|why| panic!("a frame is free: {why:?}"));
-        let kernel = Kernel::new(machine.clone(), env.clone(), settings());
-        machine.introduce(&kernel);
-        let files = Files::new(contents, env);
-        files.mount_proc(&kernel);
+        let kernel = Machine::boot(Target::default(), RAM, Iomem::default());
+        let contents = contents.into_iter().map(|(name, bytes)| (name.into(), bytes));
+        let files = Files::new(contents.collect(), kernel.memory().clone());
+        files.mount_proc(procfs::root(&kernel, None, files.root()));
         kernel.files().set_root(files.root());
 
         let booted = kernel.boot(Boot {
             path: path.as_bytes().to_vec(),
             args: vec![path.as_bytes().to_vec(), b"-x".to_vec()],
             env: vec![b"A=b".to_vec()],
-            files: TaskFiles::rooted(files.root(), files.root()),
+            files: files.for_task(),
             creds: Credentials {
                 caps: Capabilities {
                     effective: u64::MAX,
@@ -68,8 +61,9 @@ impl Guest {
             has_terminal: false,
         });
         let task = booted.inspect_err(|_| files.unmount())?;
-        machine.watch(task.process());
-        let regs = machine.first_regs().unwrap_or_default();
+        let target = kernel.machine().host();
+        target.watch(task.process());
+        let regs = target.first_regs().unwrap_or_default();
         Ok(Self {
             kernel,
             task,
@@ -170,26 +164,5 @@ impl Drop for Guest {
         assert_eq!(self.kernel.tree().nodes().count(), 0, "a zombie is left");
         self.files.unmount();
         foliant_phys::testing::audit(self.kernel.memory().phys());
-    }
-}
-
-fn settings() -> Settings {
-    Settings {
-        identity: Identity {
-            node: "fuzz".into(),
-            release: "6.18.0".into(),
-            version: "#1".into(),
-            domain: "(none)".into(),
-        },
-        randomize: false,
-        seed: 0,
-        hardware: Hardware {
-            hwcap: 0,
-            hwcap2: 0,
-            min_signal_stack: 2048,
-        },
-        vdso: true,
-        max_tasks: 100,
-        iomem: foliant_uapi::text::Iomem::default(),
     }
 }

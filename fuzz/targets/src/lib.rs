@@ -8,7 +8,6 @@
 
 mod arguments;
 mod boot;
-mod files;
 mod guest;
 mod image;
 mod input;

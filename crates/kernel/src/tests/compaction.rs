@@ -39,7 +39,7 @@ fn wait_for(kernel: &Kernel<Fake>, what: &str, done: impl Fn() -> bool) {
 
 #[test]
 fn who_may_not_wait_gets_a_large_folio_when_the_thread_has_run() {
-    let (_machine, kernel) = fake::machine();
+    let kernel = fake::machine();
     let phys = kernel.memory().phys();
     let (object, pages) = fragment(&kernel);
     let huge = AllocRequest::movable(Owner::Test)
@@ -68,7 +68,7 @@ fn who_may_not_wait_gets_a_large_folio_when_the_thread_has_run() {
 
 #[test]
 fn a_fragmented_node_is_compacted_though_nobody_asks() {
-    let (_machine, kernel) = fake::machine();
+    let kernel = fake::machine();
     let phys = kernel.memory().phys();
     let (object, pages) = fragment(&kernel);
     let before = phys.fragmentation_score(NodeId(0));
@@ -89,7 +89,7 @@ fn a_fragmented_node_is_compacted_though_nobody_asks() {
 
 #[test]
 fn a_node_in_good_order_is_left_alone() {
-    let (_machine, kernel) = fake::machine();
+    let kernel = fake::machine();
     let phys = kernel.memory().phys();
     kernel.start_compaction();
     let start = Instant::now();
@@ -103,7 +103,7 @@ fn a_node_in_good_order_is_left_alone() {
 
 #[test]
 fn a_write_to_the_setting_looks_at_once_and_zero_turns_it_off() {
-    let (_machine, kernel) = fake::machine();
+    let kernel = fake::machine();
     let phys = kernel.memory().phys();
     phys.set_proactiveness(0);
     kernel.start_compaction();

@@ -1,125 +1,14 @@
 //! Programs from files in memory.
 
-use std::any::Any;
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
 use std::vec::Vec;
 
-use foliant_mm::{FileBacking, Object};
 use foliant_uapi::elf::{EM_X86_64, ET_EXEC, ElfHeader, PF_R, PF_W, PF_X, PT_INTERP, PT_LOAD, ProgramHeader};
-use foliant_uapi::stat::{Mode, Statfs};
 use foliant_uapi::{IntoBytes, Sysno};
 use foliant_units::{Errno, VirtAddr};
 
-use super::fake::{Fake, SCRATCH, Signal, User, run_in};
+use super::fake::{SCRATCH, Signal, User, run_in};
 use crate::WaitStatus;
-use crate::fs::{Caller, File, FileRef, FileStat, FileType, Node, NodeRef, OpenHow, TaskFiles};
-
-/// A directory of files, or one of them.
-#[derive(Clone)]
-struct Memory {
-    name: Vec<u8>,
-    files: Arc<HashMap<Vec<u8>, Vec<u8>>>,
-}
-
-struct Content(Mutex<Vec<u8>>);
-
-impl FileBacking for Content {
-    fn size(&self) -> u64 {
-        self.0.lock().unwrap().len() as u64
-    }
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, Errno> {
-        let bytes = self.0.lock().unwrap();
-        let start = (offset as usize).min(bytes.len());
-        let len = buffer.len().min(bytes.len() - start);
-        buffer[..len].copy_from_slice(&bytes[start..start + len]);
-        Ok(len)
-    }
-    fn write_at(&self, _offset: u64, _bytes: &[u8]) -> Result<usize, Errno> {
-        Err(Errno::ROFS)
-    }
-    fn set_size(&self, _size: u64) -> Result<(), Errno> {
-        Err(Errno::ROFS)
-    }
-    fn sync(&self, _metadata: bool) -> Result<(), Errno> {
-        Ok(())
-    }
-}
-
-struct Open {
-    node: Memory,
-    object: Arc<Object<Fake>>,
-}
-
-impl Memory {
-    fn stat_of(&self) -> FileStat {
-        FileStat {
-            ino: 1,
-            mode: Mode(0o100_755),
-            ..FileStat::default()
-        }
-    }
-}
-
-std::thread_local! {
-    /// The memory manager of the machine that this thread's program runs on.
-    static ENV: std::cell::RefCell<Option<Arc<foliant_mm::Env<Fake>>>> = const { std::cell::RefCell::new(None) };
-}
-
-impl Node<Fake> for Memory {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-    fn kind(&self) -> FileType {
-        if self.name.is_empty() {
-            FileType::Directory
-        } else {
-            FileType::Regular
-        }
-    }
-    fn stat(&self) -> Result<FileStat, Errno> {
-        Ok(self.stat_of())
-    }
-    fn path(&self) -> Result<Vec<u8>, Errno> {
-        Ok([b"/", self.name.as_slice()].concat())
-    }
-    fn open(&self, _how: OpenHow) -> Result<FileRef<Fake>, Errno> {
-        let content = self.files.get(&self.name).cloned().unwrap_or_default();
-        let env = ENV.with_borrow(Clone::clone).expect("the program's thread");
-        let object = Object::file(&env, Arc::new(Content(Mutex::new(content))));
-        Ok(Arc::new(Open {
-            node: self.clone(),
-            object,
-        }))
-    }
-    fn lookup(&self, name: &[u8], _caller: Caller) -> Result<NodeRef<Fake>, Errno> {
-        if !self.files.contains_key(name) {
-            return Err(Errno::NOENT);
-        }
-        Ok(Arc::new(Self {
-            name: name.to_vec(),
-            ..self.clone()
-        }))
-    }
-    fn statfs(&self) -> Result<Statfs, Errno> {
-        Ok(Statfs::default())
-    }
-}
-
-impl File<Fake> for Open {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-    fn stat(&self) -> Result<FileStat, Errno> {
-        Ok(self.node.stat_of())
-    }
-    fn node(&self) -> Option<NodeRef<Fake>> {
-        Some(Arc::new(self.node.clone()))
-    }
-    fn object(&self) -> Result<Arc<Object<Fake>>, Errno> {
-        Ok(self.object.clone())
-    }
-}
+use crate::testing::Files;
 
 const BASE: u64 = 0x40_0000;
 
@@ -166,18 +55,12 @@ fn elf(segments: &[ProgramHeader]) -> Vec<u8> {
 fn with(files: &[(&str, Vec<u8>)], program: impl FnOnce(&mut User) + Send + 'static) -> WaitStatus {
     let files = files
         .iter()
-        .map(|(name, content)| (name.as_bytes().to_vec(), content.clone()))
-        .collect();
-    let root: NodeRef<Fake> = Arc::new(Memory {
-        name: Vec::new(),
-        files: Arc::new(files),
-    });
-    run_in(TaskFiles::rooted(root.clone(), root), |user| {
-        let env = user.kernel.memory().clone();
-        ENV.set(Some(env));
-        program(user);
-        ENV.set(None);
-    })
+        .map(|(name, content)| ((*name).into(), content.clone()));
+    let files = files.collect();
+    run_in(
+        |kernel| Files::new(files, kernel.memory().clone()).for_task(),
+        program,
+    )
 }
 
 /// Calls `execve` with these arguments.
@@ -323,20 +206,16 @@ fn segments_that_make_no_sense_kill_and_never_panic() {
 fn a_thread_that_execs_becomes_the_process() {
     let program = elf(&[segment(BASE, 0x700, 0x700)]);
     let status = with(&[("prog", program)], |user| {
-        let env = user.kernel.memory().clone();
         let own = user.must(Sysno::GETPID, &[]);
         user.on(Signal::USR1, 0, |_, _| {});
         user.spawn(0, 0, move |user| {
-            ENV.set(Some(env));
             assert_eq!(exec(user, "/prog", &["prog"]), 0);
             assert_eq!(user.must(Sysno::GETTID, &[]), own);
             assert_eq!(user.task.process().tasks().len(), 1);
             let action = *user.task.process().actions().lock().get(Signal::USR1);
             assert_eq!(action.handler, 0, "handlers do not survive");
-            ENV.set(None);
             user.call(Sysno::EXIT_GROUP, &[6]);
         });
-        ENV.set(None);
         user.call(Sysno::PAUSE, &[]);
         unreachable!("it was replaced");
     });

@@ -4,21 +4,17 @@ use std::any::Any;
 use std::boxed::Box;
 use std::collections::HashMap;
 use std::panic::{self, AssertUnwindSafe};
-use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::vec::Vec;
 
 use foliant_kvirt::KernelMemory;
-use foliant_mm::Env;
-use foliant_phys::{BootOptions, MemoryMap, Phys};
-use foliant_platform::testing::{TestContext, TestPlatform};
-use foliant_platform::{CpuId, Flush, Mmu, Nanos, Platform};
+use foliant_platform::{Nanos, Platform};
 use foliant_uapi::Sysno;
 use foliant_uapi::mman::{MapFlags, Prot};
-use foliant_units::{Errno, PhysAddr, PhysRange, VirtAddr};
+use foliant_units::{Errno, VirtAddr};
 
 use crate::exec::Image;
 use crate::fs::TaskFiles;
@@ -26,6 +22,7 @@ use crate::park::{Parker, Sleeper};
 use crate::pid::{Node, Pid};
 use crate::signal::{Actions, TaskSignals};
 use crate::task::{Parts, UserWords};
+use crate::testing::{Host, Registers, TestMachine};
 use crate::*;
 
 /// A program: what a task does in user mode.
@@ -33,15 +30,11 @@ pub(super) type Program = Box<dyn FnOnce(&mut User) + Send>;
 /// A signal handler.
 pub(super) type Handler = Arc<dyn Fn(&mut User, u64) + Send + Sync>;
 
-#[derive(Clone)]
-pub(super) struct Fake {
-    platform: TestPlatform<false>,
-    shared: Arc<Shared>,
-}
+/// A machine of threads that play programs.
+pub(super) type Fake = TestMachine<Threads>;
 
 #[derive(Default)]
-pub(super) struct Shared {
-    kernel: OnceLock<Weak<Kernel<Fake>>>,
+pub(super) struct Threads {
     /// What the next clone of each task runs.
     children: Mutex<HashMap<usize, Program>>,
     handlers: Mutex<HashMap<u64, Handler>>,
@@ -58,38 +51,8 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-// SAFETY: all of it is the test platform's.
-unsafe impl Platform for Fake {
-    const CPU_IS_EXCLUSIVE: bool = false;
-    fn ram(&self, at: PhysAddr) -> NonNull<u8> {
-        self.platform.ram(at)
-    }
-    fn has_ram(&self, range: PhysRange) -> bool {
-        self.platform.has_ram(range)
-    }
-    fn cpu(&self) -> CpuId {
-        self.platform.cpu()
-    }
-    fn cpus(&self) -> u32 {
-        self.platform.cpus()
-    }
-    fn now(&self) -> Nanos {
-        self.platform.now()
-    }
-}
-
-// SAFETY: programs reach memory through the tables alone: nothing is cached.
-unsafe impl Mmu for Fake {
-    type Context = TestContext;
-    type Levels = foliant_platform::FourLevels;
-    fn context(&self, root: PhysAddr) -> Result<TestContext, Errno> {
-        self.platform.context(root)
-    }
-    fn flush(&self, _context: &TestContext, _what: Flush<'_>) {}
-}
-
 struct Bed {
-    platform: TestPlatform<false>,
+    machine: Fake,
     token: Mutex<bool>,
     changed: Condvar,
 }
@@ -116,7 +79,7 @@ impl Sleeper for Bed {
         self.changed.notify_all();
     }
     fn now(&self) -> Nanos {
-        self.platform.now()
+        self.machine.now()
     }
 }
 
@@ -126,83 +89,8 @@ pub(super) struct FakeThread {
     kicked: AtomicBool,
 }
 
-#[derive(Clone, Default)]
-pub(super) struct FakeCpu {
-    pub(super) regs: UserRegs,
-    pub(super) xstate: Vec<u8>,
-}
-
-impl UserCpu for FakeCpu {
-    fn set_result(&mut self, value: u64) {
-        self.regs.rax = value;
-    }
-    fn regs(&mut self) -> &mut UserRegs {
-        &mut self.regs
-    }
-    fn xstate(&mut self) -> &mut [u8] {
-        &mut self.xstate
-    }
-}
-
-const XSTATE: usize = 576 + 256;
-
-impl UserMachine for Fake {
-    type Cpu = FakeCpu;
+impl Host for Threads {
     type Thread = FakeThread;
-
-    fn sleeper(&self) -> Arc<dyn Sleeper> {
-        Arc::new(Bed {
-            platform: self.platform.clone(),
-            token: Mutex::new(false),
-            changed: Condvar::new(),
-        })
-    }
-    fn thread(&self) -> Result<FakeThread, Errno> {
-        Ok(FakeThread::default())
-    }
-    fn start(&self, start: Start<'_, Self>) -> Result<(), Errno> {
-        let (key, xstate) = match start.origin {
-            Origin::Fresh => (0, std::vec![0; XSTATE]),
-            Origin::Thread(cpu) | Origin::Fork(cpu) => (&raw const *cpu as usize, cpu.xstate.clone()),
-        };
-        let program = lock(&self.shared.children).remove(&key).ok_or(Errno::AGAIN)?;
-        self.run(
-            start.task.clone(),
-            FakeCpu {
-                regs: start.regs,
-                xstate,
-            },
-            program,
-        );
-        Ok(())
-    }
-    fn exec(
-        &self,
-        _task: &Arc<Task<Self>>,
-        cpu: &mut FakeCpu,
-        _space: &Arc<Space<Self>>,
-        regs: UserRegs,
-    ) -> Result<(), Errno> {
-        *cpu = FakeCpu {
-            regs,
-            xstate: std::vec![0; XSTATE],
-        };
-        Ok(())
-    }
-    fn kick(&self, task: &Task<Self>) {
-        task.thread().kicked.store(true, Ordering::Release);
-    }
-    fn kernel_memory(&self) -> KernelMemory {
-        lock(&self.shared.own).clone()
-    }
-    fn alarm(&self, at: Option<Nanos>) {
-        *lock(&self.shared.alarm) = at;
-        self.shared.alarm_changed.notify_all();
-    }
-    fn background(&self, work: Box<dyn FnOnce() + Send>) -> bool {
-        std::thread::spawn(work);
-        true
-    }
 
     fn realtime(&self) -> Nanos {
         Nanos(
@@ -211,54 +99,62 @@ impl UserMachine for Fake {
                 .map_or(0, |time| time.as_nanos() as u64),
         )
     }
-    fn cpu_times(&self, _thread: &FakeThread) -> CpuTimes {
-        CpuTimes::default()
+    fn sleeper(machine: &Fake) -> Arc<dyn Sleeper> {
+        Arc::new(Bed {
+            machine: machine.clone(),
+            token: Mutex::new(false),
+            changed: Condvar::new(),
+        })
     }
-    fn random(&self, out: &mut [u8]) {
-        out.fill(4);
+    fn start(machine: &Fake, start: Start<'_, Fake>) -> Result<(), Errno> {
+        let mut cpu = Registers::new(start.regs);
+        let key = match start.origin {
+            Origin::Fresh => 0,
+            Origin::Thread(parent) | Origin::Fork(parent) => {
+                cpu.xstate.clone_from(&parent.xstate);
+                &raw const *parent as usize
+            }
+        };
+        let program = lock(&machine.host().children).remove(&key).ok_or(Errno::AGAIN)?;
+        run_task(machine, start.task.clone(), cpu, program);
+        Ok(())
     }
-    fn out_of_memory(&self, _report: OomReport) {}
+    fn kick(&self, thread: &FakeThread) {
+        thread.kicked.store(true, Ordering::Release);
+    }
+    fn alarm(&self, at: Option<Nanos>) {
+        *lock(&self.alarm) = at;
+        self.alarm_changed.notify_all();
+    }
+    fn background(&self, work: Box<dyn FnOnce() + Send>) -> bool {
+        std::thread::spawn(work);
+        true
+    }
+    fn kernel_memory(&self) -> KernelMemory {
+        lock(&self.own).clone()
+    }
     fn program_event(&self, event: ProgramEvent) {
-        lock(&self.shared.events).push(event);
-    }
-    fn xformat(&self) -> XFormat {
-        XFormat {
-            features: 7,
-            size: XSTATE,
-        }
+        lock(&self.events).push(event);
     }
 }
 
-impl Fake {
-    fn run(&self, task: Arc<Task<Fake>>, cpu: FakeCpu, program: Program) {
-        let kernel = self
-            .shared
-            .kernel
-            .get()
-            .and_then(Weak::upgrade)
-            .expect("a kernel");
-        let shared = self.shared.clone();
-        let mut user = User {
-            kernel,
-            task,
-            cpu,
-            shared,
-        };
-        let thread = std::thread::spawn(move || {
-            let body = AssertUnwindSafe(|| {
-                user.cpu.regs.rip = 0x1000;
-                program(&mut user);
-                user.call(Sysno::EXIT_GROUP, &[0]);
-            });
-            if let Err(payload) = panic::catch_unwind(body)
-                && !payload.is::<Gone>()
-            {
-                // A failed assertion of the program is one of the test.
-                std::process::abort();
-            }
+fn run_task(machine: &Fake, task: Arc<Task<Fake>>, cpu: Registers, program: Program) {
+    let kernel = machine.kernel().expect("a kernel");
+    let mut user = User { kernel, task, cpu };
+    let thread = std::thread::spawn(move || {
+        let body = AssertUnwindSafe(|| {
+            user.cpu.regs.rip = 0x1000;
+            program(&mut user);
+            user.call(Sysno::EXIT_GROUP, &[0]);
         });
-        lock(&self.shared.threads).push(thread);
-    }
+        if let Err(payload) = panic::catch_unwind(body)
+            && !payload.is::<Gone>()
+        {
+            // A failed assertion of the program is one of the test.
+            std::process::abort();
+        }
+    });
+    lock(&machine.host().threads).push(thread);
 }
 
 /// Unwinds a program whose task has ended.
@@ -268,14 +164,17 @@ struct Gone;
 pub(super) struct User {
     pub(super) kernel: Arc<Kernel<Fake>>,
     pub(super) task: Arc<Task<Fake>>,
-    pub(super) cpu: FakeCpu,
-    shared: Arc<Shared>,
+    pub(super) cpu: Registers,
 }
 
 /// Where handlers' stacks are: far below anything else on the first stack.
 pub(super) const SCRATCH: u64 = 0x10_0000;
 
 impl User {
+    fn host(&self) -> &Threads {
+        self.kernel.machine().host()
+    }
+
     /// Makes a system call; negative results are errors.
     pub(super) fn call(&mut self, nr: Sysno, args: &[u64]) -> i64 {
         let mut all = [0; 6];
@@ -334,7 +233,7 @@ impl User {
 
     /// If a handler is to run, runs it and returns from it.
     fn run_handlers(&mut self) {
-        while let Some(handler) = { lock(&self.shared.handlers).get(&self.cpu.regs.rip).cloned() } {
+        while let Some(handler) = { lock(&self.host().handlers).get(&self.cpu.regs.rip).cloned() } {
             let frame = self.cpu.regs.rsp;
             let signal = self.cpu.regs.rdi;
             let entry = self.cpu.regs.rip;
@@ -359,7 +258,7 @@ impl User {
         let at = 0x5000_0000
             + Arc::as_ptr(&self.task) as u64 % 0x1000 * 0x10_0000
             + u64::from(signal.raw()) * 0x1000;
-        lock(&self.shared.handlers).insert(at, Arc::new(handler));
+        lock(&self.host().handlers).insert(at, Arc::new(handler));
         self.action(signal, at, flags);
     }
 
@@ -377,7 +276,7 @@ impl User {
 
     /// Makes the next clone run `child`.
     pub(super) fn give_program(&mut self, child: impl FnOnce(&mut User) + Send + 'static) {
-        lock(&self.shared.children).insert(&raw const self.cpu as usize, Box::new(child));
+        lock(&self.host().children).insert(&raw const self.cpu as usize, Box::new(child));
     }
 
     /// Starts a thread.
@@ -450,7 +349,7 @@ impl User {
 
     /// What the kernel takes of the machine from now on.
     pub(super) fn tell_kernel_memory(&self, own: KernelMemory) {
-        *lock(&self.shared.own) = own;
+        *lock(&self.host().own) = own;
     }
 
     /// Raises an exception.
@@ -466,29 +365,33 @@ impl User {
 /// Boots a machine, runs `program` as its first process, waits for all tasks
 /// and returns how the program ended. Nothing may be left of any of them.
 pub(super) fn run(program: impl FnOnce(&mut User) + Send + 'static) -> WaitStatus {
-    run_in(TaskFiles::new(), program)
+    run_in(|_| TaskFiles::new(), program)
 }
 
-pub(super) fn run_in(files: TaskFiles<Fake>, program: impl FnOnce(&mut User) + Send + 'static) -> WaitStatus {
-    let (machine, kernel) = machine();
-    start(&machine, &kernel, files, program);
-    let clock = {
-        let (kernel, shared) = (kernel.clone(), machine.shared.clone());
-        std::thread::spawn(move || keep_time(&kernel, &shared))
-    };
-    loop {
-        let Some(thread) = ({ lock(&machine.shared.threads).pop() }) else {
-            break;
-        };
-        thread.join().expect("a program");
-    }
-    machine.shared.stopped.store(true, Ordering::Release);
-    machine.shared.alarm_changed.notify_all();
-    clock.join().expect("the clock");
+/// The same, with the files that `files` makes.
+pub(super) fn run_in(
+    files: impl FnOnce(&Kernel<Fake>) -> TaskFiles<Fake>,
+    program: impl FnOnce(&mut User) + Send + 'static,
+) -> WaitStatus {
+    let kernel = machine();
+    let threads = kernel.machine().host();
+    start(&kernel, files(&kernel), program);
+    std::thread::scope(|scope| {
+        let clock = scope.spawn(|| keep_time(&kernel));
+        loop {
+            let Some(thread) = ({ lock(&threads.threads).pop() }) else {
+                break;
+            };
+            thread.join().expect("a program");
+        }
+        threads.stopped.store(true, Ordering::Release);
+        threads.alarm_changed.notify_all();
+        clock.join().expect("the clock");
+    });
 
     assert_eq!(kernel.tree().task_count(), 0, "tasks are left");
     assert_eq!(kernel.tree().nodes().count(), 0, "zombies are left");
-    let events = lock(&machine.shared.events);
+    let events = lock(&threads.events);
     let ended = events.iter().find_map(|event| match event {
         ProgramEvent::Ended(status) => Some(*status),
         _ => None,
@@ -496,37 +399,8 @@ pub(super) fn run_in(files: TaskFiles<Fake>, program: impl FnOnce(&mut User) + S
     ended.expect("the program has ended")
 }
 
-pub(super) fn machine() -> (Fake, Arc<Kernel<Fake>>) {
-    let machine = Fake {
-        platform: TestPlatform::new(16 << 20, 2),
-        shared: Arc::default(),
-    };
-    let map = MemoryMap::ram(machine.platform.memory());
-    let phys = Phys::boot(machine.clone(), &map, BootOptions::test()).expect("enough memory");
-    let env = Env::new(Arc::new(phys)).expect("a frame");
-    let identity = Identity {
-        node: "fake".into(),
-        release: "6.18.0".into(),
-        version: "#1".into(),
-        domain: "(none)".into(),
-    };
-    let hardware = Hardware {
-        hwcap: 0,
-        hwcap2: 0,
-        min_signal_stack: 2048,
-    };
-    let settings = Settings {
-        identity,
-        randomize: false,
-        seed: 0,
-        hardware,
-        vdso: true,
-        max_tasks: 100,
-        iomem: iomem(),
-    };
-    let kernel = Kernel::new(machine.clone(), env, settings);
-    let _ = machine.shared.kernel.set(Arc::downgrade(&kernel));
-    (machine, kernel)
+pub(super) fn machine() -> Arc<Kernel<Fake>> {
+    Fake::boot(Threads::default(), 16 << 20, iomem())
 }
 
 /// RAM, with devices in the middle.
@@ -537,7 +411,8 @@ fn iomem() -> foliant_uapi::text::Iomem {
     foliant_uapi::text::Iomem::parse(text).expect("it is one")
 }
 
-fn keep_time(kernel: &Kernel<Fake>, shared: &Shared) {
+fn keep_time(kernel: &Kernel<Fake>) {
+    let shared = kernel.machine().host();
     while !shared.stopped.load(Ordering::Acquire) {
         let now = kernel.machine().now();
         let due = {
@@ -564,7 +439,6 @@ fn keep_time(kernel: &Kernel<Fake>, shared: &Shared) {
 
 /// The first task, with a stack page and nothing else: no file is needed.
 fn start(
-    machine: &Fake,
     kernel: &Arc<Kernel<Fake>>,
     files: TaskFiles<Fake>,
     program: impl FnOnce(&mut User) + Send + 'static,
@@ -583,11 +457,16 @@ fn start(
     kernel.tree().reserve(Pid::INIT);
     let tid = kernel.tree().unused().expect("a number");
     let actions = Arc::new(foliant_platform::sync::SpinLock::new(Actions::new()));
-    let process = Arc::new(Process::new(tid, machine.clone(), actions, Limits::new()));
+    let process = Arc::new(Process::new(
+        tid,
+        kernel.machine().clone(),
+        actions,
+        Limits::new(),
+    ));
     let task = Task::new(Parts {
         tid,
         process: process.clone(),
-        parker: Parker::new(machine.sleeper()),
+        parker: Parker::new(kernel.machine().sleeper()),
         thread: FakeThread::default(),
         space,
         image: Arc::new(Image::default()),
@@ -628,14 +507,7 @@ fn start(
         rsp: SCRATCH + (60 << 10),
         ..UserRegs::default()
     };
-    machine.run(
-        task,
-        FakeCpu {
-            regs,
-            xstate: std::vec![0; XSTATE],
-        },
-        Box::new(program),
-    );
+    run_task(kernel.machine(), task, Registers::new(regs), Box::new(program));
 }
 
 pub(super) use foliant_uapi::signal::Signal;

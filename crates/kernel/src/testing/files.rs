@@ -1,60 +1,76 @@
-//! The files of a guest: a few in memory, and `/proc`.
+//! The files of a machine: a few in memory, and what is mounted.
 
-use std::any::Any;
-use std::sync::{Arc, Mutex, PoisonError};
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::any::Any;
 
-use foliant_kernel::fs::{Caller, File, FileRef, FileStat, FileType, Node, NodeRef, OpenHow};
-use foliant_kernel::{Kernel, procfs};
 use foliant_mm::{Env, FileBacking, Object};
+use foliant_platform::sync::SpinLock;
 use foliant_uapi::stat::{Mode, Statfs};
 use foliant_units::Errno;
 
-use crate::machine::Machine;
+use crate::UserMachine;
+use crate::fs::{Caller, File, FileRef, FileStat, FileType, Node, NodeRef, OpenHow, TaskFiles};
 
-/// A root directory with files of these names and contents.
-pub(crate) struct Files {
-    contents: Vec<(&'static str, Vec<u8>)>,
-    env: Arc<Env<Machine>>,
-    proc: Mutex<Option<NodeRef<Machine>>>,
+/// A root directory with files of these names and contents, which nobody can
+/// write, and perhaps `/proc`.
+pub struct Files<P: UserMachine> {
+    contents: Vec<(String, Vec<u8>)>,
+    env: Arc<Env<P>>,
+    proc: SpinLock<Option<NodeRef<P>>>,
 }
 
-impl Files {
-    pub(crate) fn new(contents: Vec<(&'static str, Vec<u8>)>, env: Arc<Env<Machine>>) -> Arc<Self> {
+impl<P: UserMachine> Files<P> {
+    /// A root with these files.
+    pub fn new(contents: Vec<(String, Vec<u8>)>, env: Arc<Env<P>>) -> Arc<Self> {
         Arc::new(Self {
             contents,
             env,
-            proc: Mutex::new(None),
+            proc: SpinLock::new(None),
         })
     }
 
     /// The root directory.
-    pub(crate) fn root(self: &Arc<Self>) -> NodeRef<Machine> {
+    pub fn root(self: &Arc<Self>) -> NodeRef<P> {
         Arc::new(Place {
             files: self.clone(),
             which: None,
         })
     }
 
+    /// What a task that starts there sees.
+    pub fn for_task(self: &Arc<Self>) -> TaskFiles<P> {
+        TaskFiles::rooted(self.root(), self.root())
+    }
+
     /// Puts `/proc` where it belongs.
-    pub(crate) fn mount_proc(self: &Arc<Self>, kernel: &Arc<Kernel<Machine>>) {
-        let root = procfs::root(kernel, None, self.root());
-        *self.proc.lock().unwrap_or_else(PoisonError::into_inner) = Some(root);
+    pub fn mount_proc(&self, proc: NodeRef<P>) {
+        *self.proc.lock() = Some(proc);
     }
 
     /// Takes `/proc` away, which knows the root that knows it.
-    pub(crate) fn unmount(&self) {
-        *self.proc.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    pub fn unmount(&self) {
+        let _gone = self.proc.lock().take();
     }
 }
 
 /// The root, or the file with this number.
-#[derive(Clone)]
-struct Place {
-    files: Arc<Files>,
+struct Place<P: UserMachine> {
+    files: Arc<Files<P>>,
     which: Option<usize>,
 }
 
-impl Place {
+impl<P: UserMachine> Clone for Place<P> {
+    fn clone(&self) -> Self {
+        Self {
+            files: self.files.clone(),
+            which: self.which,
+        }
+    }
+}
+
+impl<P: UserMachine> Place<P> {
     fn what(&self) -> FileStat {
         let kind = if self.which.is_some() {
             0o100_000
@@ -73,7 +89,7 @@ impl Place {
     }
 }
 
-impl Node<Machine> for Place {
+impl<P: UserMachine> Node<P> for Place<P> {
     fn as_any(&self) -> &dyn Any {
         self
     }
@@ -90,11 +106,11 @@ impl Node<Machine> for Place {
     }
 
     fn path(&self) -> Result<Vec<u8>, Errno> {
-        let name = self.which.map_or("", |which| self.files.contents[which].0);
+        let name = self.which.map_or("", |which| &self.files.contents[which].0);
         Ok([b"/", name.as_bytes()].concat())
     }
 
-    fn open(&self, _how: OpenHow) -> Result<FileRef<Machine>, Errno> {
+    fn open(&self, _how: OpenHow) -> Result<FileRef<P>, Errno> {
         let which = self.which.ok_or(Errno::ISDIR)?;
         let content = Content(self.files.contents[which].1.clone());
         Ok(Arc::new(Open {
@@ -103,13 +119,12 @@ impl Node<Machine> for Place {
         }))
     }
 
-    fn lookup(&self, name: &[u8], _caller: Caller) -> Result<NodeRef<Machine>, Errno> {
+    fn lookup(&self, name: &[u8], _caller: Caller) -> Result<NodeRef<P>, Errno> {
         if self.which.is_some() {
             return Err(Errno::NOTDIR);
         }
         if name == b"proc" {
-            let proc = self.files.proc.lock().unwrap_or_else(PoisonError::into_inner);
-            return proc.clone().ok_or(Errno::NOENT);
+            return self.files.proc.lock().clone().ok_or(Errno::NOENT);
         }
         let mut names = self.files.contents.iter();
         let which = names.position(|(own, _)| own.as_bytes() == name);
@@ -119,7 +134,7 @@ impl Node<Machine> for Place {
         }))
     }
 
-    fn parent(&self) -> Result<NodeRef<Machine>, Errno> {
+    fn parent(&self) -> Result<NodeRef<P>, Errno> {
         Ok(self.files.root())
     }
 
@@ -128,12 +143,12 @@ impl Node<Machine> for Place {
     }
 }
 
-struct Open {
-    node: Place,
-    object: Arc<Object<Machine>>,
+struct Open<P: UserMachine> {
+    node: Place<P>,
+    object: Arc<Object<P>>,
 }
 
-impl File<Machine> for Open {
+impl<P: UserMachine> File<P> for Open<P> {
     fn as_any(&self) -> &dyn Any {
         self
     }
@@ -142,11 +157,11 @@ impl File<Machine> for Open {
         Ok(self.node.what())
     }
 
-    fn node(&self) -> Option<NodeRef<Machine>> {
+    fn node(&self) -> Option<NodeRef<P>> {
         Some(Arc::new(self.node.clone()))
     }
 
-    fn object(&self) -> Result<Arc<Object<Machine>>, Errno> {
+    fn object(&self) -> Result<Arc<Object<P>>, Errno> {
         Ok(self.object.clone())
     }
 }
