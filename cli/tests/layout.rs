@@ -1,18 +1,11 @@
 //! `foliant layout`.
 
-use std::process::Command;
+mod common;
+
+use common::foliant;
 
 fn layout(words: &[&str]) -> (Option<i32>, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_foliant"))
-        .arg("layout")
-        .args(words)
-        .output()
-        .expect("foliant");
-    (
-        output.status.code(),
-        String::from_utf8_lossy(&output.stdout).into_owned(),
-        String::from_utf8_lossy(&output.stderr).into_owned(),
-    )
+    foliant(&[&["layout"], words].concat())
 }
 
 #[test]

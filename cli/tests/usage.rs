@@ -1,18 +1,8 @@
 //! The command line itself.
 
-use std::process::Command;
+mod common;
 
-fn foliant(words: &[&str]) -> (Option<i32>, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_foliant"))
-        .args(words)
-        .output()
-        .expect("foliant");
-    (
-        output.status.code(),
-        String::from_utf8_lossy(&output.stdout).into_owned(),
-        String::from_utf8_lossy(&output.stderr).into_owned(),
-    )
-}
+use common::foliant;
 
 #[test]
 fn help_is_enough_to_get_going() {

@@ -1,17 +1,15 @@
 //! `foliant run --walk` and `--pt`: the page tables of a program that runs.
 
+mod common;
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-fn foliant(words: &[&str]) -> (Option<i32>, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_foliant"))
-        .arg("run")
-        .args(words)
-        .output()
-        .expect("foliant");
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    (output.status.code(), said)
+use common::foliant;
+
+fn run(words: &[&str]) -> (Option<i32>, String) {
+    let (status, _, said) = foliant(&[&["run"], words].concat());
+    (status, said)
 }
 
 fn file(name: &str) -> PathBuf {
@@ -32,7 +30,7 @@ fn number(json: &str, name: &str) -> u64 {
 
 #[test]
 fn a_translation_is_explained_down_to_the_frame() {
-    let (status, said) = foliant(&[
+    let (status, said) = run(&[
         "--report",
         "none",
         "--walk",
@@ -71,7 +69,7 @@ fn another_process_is_looked_at_while_it_runs() {
         "-c",
         "sleep 2; true",
     ];
-    let (status, said) = foliant(&words);
+    let (status, said) = run(&words);
     assert_eq!(status, Some(0), "{said}");
     assert!(said.contains("in process 3 sleep"), "{said}");
 }
@@ -89,7 +87,7 @@ fn who_was_not_there_is_said() {
         (&["--walk-at", "soon"], "expected exit, or seconds"),
     ] {
         let all = [&["--report", "none"], words, &["--", "true"]].concat();
-        let (status, said) = foliant(&all);
+        let (status, said) = run(&all);
         assert_eq!(status, Some(125), "{said}");
         assert!(said.contains(message), "{said}");
     }
@@ -100,7 +98,7 @@ fn all_mappings_are_what_is_resident() {
     let (report, pt) = (file("report.json"), file("pt.json"));
     let form = format!("json={}", report.display());
     let pt_name = pt.display().to_string();
-    let (status, said) = foliant(&["--report", &form, "--pt", &pt_name, "--", "cat", "/dev/null"]);
+    let (status, said) = run(&["--report", &form, "--pt", &pt_name, "--", "cat", "/dev/null"]);
     assert_eq!(status, Some(0), "{said}");
     let report = fs::read_to_string(report).expect("a report");
     let (_, areas) = report.split_once("\"areas\":").expect("areas");
@@ -141,7 +139,7 @@ fn the_name_of_the_file_says_the_format() {
     ] {
         let path = file(&format!("pt.{ending}"));
         let name = path.display().to_string();
-        let (status, said) = foliant(&["--report", "none", "--pt", &name, "--", "true"]);
+        let (status, said) = run(&["--report", "none", "--pt", &name, "--", "true"]);
         assert_eq!(status, Some(0), "{said}");
         let bytes = fs::read(path).expect("a listing");
         assert!(

@@ -100,12 +100,6 @@ static void find_victim(const char *known)
 		}
 }
 
-static void known_slots(char *known)
-{
-	for (unsigned n = 0; n < 64; n++)
-		known[n] = is_readable(SLOTS + n * SLOT_SIZE);
-}
-
 /* Maps the machine's RAM with what was stolen. */
 static void use(unsigned long secret)
 {
@@ -122,15 +116,34 @@ static void use(unsigned long secret)
 		     : "rcx", "r11", "memory");
 }
 
+/* What a victim does: calls that leave its slot to be found, and for a while
+ * after it was, until the other one looks. */
+static void be_found(void)
+{
+	while (!frame_of_victim)
+		marked_call();
+	for (int i = 0; i < 2000; i++)
+		marked_call();
+}
+
+/* Starts a victim and finds its frame. */
+static volatile unsigned long *start(void *(*victim)(void *), pthread_t *thread)
+{
+	char known[64];
+
+	for (unsigned n = 0; n < 64; n++)
+		known[n] = is_readable(SLOTS + n * SLOT_SIZE);
+	if (pthread_create(thread, NULL, victim, NULL))
+		_exit(3);
+	find_victim(known);
+	return (unsigned long *)frame_of_victim;
+}
+
 /* The trap call with signals open and TF set: the answer would be in a frame. */
 static void *single_step(void *unused)
 {
 	(void)unused;
-	while (!frame_of_victim)
-		marked_call();
-	/* Until the other one looks. */
-	for (int i = 0; i < 2000; i++)
-		marked_call();
+	be_found();
 	unsigned long ucontext = frame_of_victim - 40;
 
 	/* By IRET the first instruction with TF set is the trap call itself. */
@@ -145,11 +158,7 @@ static void *single_step(void *unused)
 static void *be_signalled(void *unused)
 {
 	(void)unused;
-	while (!frame_of_victim)
-		marked_call();
-	/* Until the other one looks. */
-	for (int i = 0; i < 2000; i++)
-		marked_call();
+	be_found();
 	unsigned long ucontext = frame_of_victim - 40;
 
 	asm volatile("mov $0x3ff, %%eax\n jmp *%0"
@@ -159,14 +168,8 @@ static void *be_signalled(void *unused)
 
 static void steal(void *(*victim)(void *), int with_signals)
 {
-	char known[64];
 	pthread_t thread;
-
-	known_slots(known);
-	if (pthread_create(&thread, NULL, victim, NULL))
-		_exit(3);
-	find_victim(known);
-	volatile unsigned long *frame = (unsigned long *)frame_of_victim;
+	volatile unsigned long *frame = start(victim, &thread);
 	time_t end = time(NULL) + 2;
 
 	/* So that the news costs no fault: there will be little time. */
@@ -226,20 +229,15 @@ static void *hard_of_hearing(void *unused)
 /* Makes the victim block the machine's own signal, which is SIGUSR2. */
 static void block_kicks(void)
 {
-	char known[64];
 	pthread_t thread;
+	volatile unsigned long *frame;
 	struct sigaction action = { .sa_handler = note_signal };
 	time_t end = time(NULL) + 4;
 
 	sigaction(SIGUSR1, &action, NULL);
 	if (pipe(pipe_ends))
 		_exit(3);
-	known_slots(known);
-	if (pthread_create(&thread, NULL, hard_of_hearing, NULL))
-		_exit(3);
-	find_victim(known);
-	volatile unsigned long *frame = (unsigned long *)frame_of_victim;
-
+	frame = start(hard_of_hearing, &thread);
 	while (!report->deaf && time(NULL) < end) {
 		for (int i = 0; i < 2000; i++)
 			frame[MASK] = 1UL << (SIGUSR2 - 1);
@@ -253,26 +251,18 @@ static void block_kicks(void)
 static void *on_borrowed_stack(void *unused)
 {
 	(void)unused;
-	while (!frame_of_victim)
-		marked_call();
-	for (int i = 0; i < 2000; i++)
-		marked_call();
+	be_found();
 	report->went_on = 1;
 	return NULL;
 }
 
 static void move_signal_stack(void)
 {
-	char known[64];
 	pthread_t thread;
+	volatile unsigned long *frame;
 
 	memset(report->page, 0, sizeof report->page);
-	known_slots(known);
-	if (pthread_create(&thread, NULL, on_borrowed_stack, NULL))
-		_exit(3);
-	find_victim(known);
-	volatile unsigned long *frame = (unsigned long *)frame_of_victim;
-
+	frame = start(on_borrowed_stack, &thread);
 	while (!report->went_on) {
 		frame[ALTSTACK] = (unsigned long)report->page;
 		frame[ALTSTACK + 2] = sizeof report->page;
