@@ -4,6 +4,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 
+use super::built;
 use crate::tree;
 
 /// Builds the benchmark and runs it.
@@ -30,17 +31,5 @@ pub(super) fn run(gate: bool) -> Result<ExitCode> {
     if !built.success() {
         return Ok(ExitCode::FAILURE);
     }
-    let program = target.join("release/slab");
-    let mut bench = Command::new(&program);
-    if gate {
-        bench.arg("--gate");
-    }
-    let status = bench
-        .status()
-        .with_context(|| format!("cannot run {}", program.display()))?;
-    Ok(if status.success() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    built::run(&target.join("release/slab"), None, gate)
 }

@@ -1,5 +1,6 @@
 //! Where bytes come from and go to: user memory or the kernel's own.
 
+use alloc::vec;
 use alloc::vec::Vec;
 
 use foliant_units::{Errno, VirtAddr};
@@ -101,6 +102,23 @@ pub trait Source {
 
     /// Gives back the `count` bytes that were taken last and could not be used.
     fn give_back(&mut self, count: usize);
+
+    /// Takes up to `most` bytes and hands them to `to`, which says how many of
+    /// them it used; the others are left.
+    ///
+    /// # Errors
+    /// `FAULT` as for [`take`](Self::take), or what `to` returns: nothing is used then.
+    fn hand_over(
+        &mut self,
+        most: usize,
+        to: &mut dyn FnMut(&[u8]) -> Result<usize, Errno>,
+    ) -> Result<usize, Errno> {
+        let mut bytes = vec![0; self.left().min(most)];
+        let taken = self.take(&mut bytes)?;
+        let used = to(&bytes[..taken]);
+        self.give_back(taken - used.unwrap_or(0));
+        used
+    }
 }
 
 /// One piece of a scattered buffer.

@@ -86,25 +86,11 @@ impl<M: UserMachine> Listing<M> for Descriptors<M> {
         let used = task.files().table().list();
         Ok(used
             .iter()
-            .map(|(fd, _)| {
-                let name = fd.raw().to_string().into_bytes();
-                Entry {
-                    ino: place.below(&name, 0).number(),
-                    kind,
-                    name,
-                }
-            })
+            .map(|(fd, _)| place.entry(fd.raw().to_string(), kind))
             .collect())
     }
 
     fn parent(&self) -> Result<NodeRef<M>, Errno> {
-        let kernel = self.subject.kernel()?;
-        let caller = Caller {
-            process: self.subject.id.raw(),
-            thread: self.subject.id.raw(),
-            ..Caller::MACHINE
-        };
-        let proc = kernel.files().root().lookup(b"proc", caller)?;
-        proc.lookup(self.subject.id.raw().to_string().as_bytes(), caller)
+        self.subject.own_directory()
     }
 }

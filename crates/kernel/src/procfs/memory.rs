@@ -235,16 +235,16 @@ impl<M: UserMachine> File<M> for OpenWindow<M> {
         let Some(space) = &self.space else {
             return Ok((0, offset));
         };
-        let mut buffer = vec![0; from.left().min(STEP)];
-        let taken = from.take(&mut buffer)?;
-        let put = space.copy_out(VirtAddr::new(offset), &buffer[..taken]);
-        let done = put.map_or_else(|error| error.done, |()| taken);
-        from.give_back(taken - done);
-        if done == 0 && taken > 0 {
-            Err(Errno::IO)
-        } else {
-            Ok((done, offset + done as u64))
-        }
+        let done = from.hand_over(STEP, &mut |bytes| {
+            let put = space.copy_out(VirtAddr::new(offset), bytes);
+            let done = put.map_or_else(|error| error.done, |()| bytes.len());
+            if done == 0 && !bytes.is_empty() {
+                Err(Errno::IO)
+            } else {
+                Ok(done)
+            }
+        })?;
+        Ok((done, offset + done as u64))
     }
 
     fn stat(&self) -> Result<FileStat, Errno> {

@@ -20,10 +20,12 @@ pub(crate) mod zones;
 
 pub use root::root;
 
+use alloc::string::ToString;
 use alloc::sync::{Arc, Weak};
 
 use foliant_units::Errno;
 
+use crate::fs::{Caller, NodeRef};
 use crate::kernel::Kernel;
 use crate::machine::UserMachine;
 use crate::pid::Pid;
@@ -67,6 +69,23 @@ impl<M: UserMachine> Subject<M> {
             Some(tid) => process.tasks().into_iter().find(|task| task.tid() == tid),
         }
         .ok_or(Errno::SRCH)
+    }
+
+    /// `/proc`, and the subject as who looks at it.
+    fn proc(&self) -> Result<(NodeRef<M>, Caller), Errno> {
+        let caller = Caller {
+            process: self.id.raw(),
+            thread: self.id.raw(),
+            ..Caller::MACHINE
+        };
+        let proc = self.kernel()?.files().root().lookup(b"proc", caller)?;
+        Ok((proc, caller))
+    }
+
+    /// Its directory.
+    fn own_directory(&self) -> Result<NodeRef<M>, Errno> {
+        let (proc, caller) = self.proc()?;
+        proc.lookup(self.id.raw().to_string().as_bytes(), caller)
     }
 
     /// User and group that own its files.

@@ -209,23 +209,11 @@ impl<M: UserMachine> Listing<M> for Files<M> {
 
     fn names(&self, place: &Place, _: Caller) -> Result<Vec<Entry>, Errno> {
         let names = NAMES.iter().filter(|name| name.is_in(&self.subject));
-        Ok(names
-            .map(|name| Entry {
-                ino: place.below(name.name, 0).number(),
-                kind: name.kind,
-                name: name.name.to_vec(),
-            })
-            .collect())
+        Ok(names.map(|name| place.entry(name.name, name.kind)).collect())
     }
 
     fn parent(&self) -> Result<NodeRef<M>, Errno> {
-        let kernel = self.subject.kernel()?;
-        let caller = Caller {
-            process: self.subject.id.raw(),
-            thread: self.subject.id.raw(),
-            ..Caller::MACHINE
-        };
-        let proc = kernel.files().root().lookup(b"proc", caller)?;
+        let (proc, caller) = self.subject.proc()?;
         match self.subject.thread {
             None => Ok(proc),
             Some(_) => {
@@ -257,25 +245,14 @@ impl<M: UserMachine> Listing<M> for Tasks<M> {
 
     fn names(&self, place: &Place, _: Caller) -> Result<Vec<Entry>, Errno> {
         let tasks = self.subject.process().map_err(|_| Errno::NOENT)?.tasks();
-        let names = tasks.iter().map(|task| task.tid().raw().to_string().into_bytes());
-        Ok(names
-            .map(|name| Entry {
-                ino: place.below(&name, 0).number(),
-                kind: FileType::Directory,
-                name,
-            })
+        Ok(tasks
+            .iter()
+            .map(|task| place.entry(task.tid().raw().to_string(), FileType::Directory))
             .collect())
     }
 
     fn parent(&self) -> Result<NodeRef<M>, Errno> {
-        let kernel = self.subject.kernel()?;
-        let caller = Caller {
-            process: self.subject.id.raw(),
-            thread: self.subject.id.raw(),
-            ..Caller::MACHINE
-        };
-        let proc = kernel.files().root().lookup(b"proc", caller)?;
-        proc.lookup(self.subject.id.raw().to_string().as_bytes(), caller)
+        self.subject.own_directory()
     }
 }
 

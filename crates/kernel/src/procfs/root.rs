@@ -46,14 +46,7 @@ pub fn root<M: UserMachine>(
     host: Option<NodeRef<M>>,
     above: NodeRef<M>,
 ) -> NodeRef<M> {
-    let place = Place {
-        path: b"/proc".to_vec(),
-        dev: 0x17,
-        mode: 0o555,
-        owner: (0, 0),
-        magic: magic::PROC,
-        time: foliant_uapi::time::Timespec::from_nanos(kernel.machine().realtime().0),
-    };
+    let place = Place::root(kernel, b"/proc", 0x17, magic::PROC);
     PseudoDirectory::new(
         place,
         Root {
@@ -153,11 +146,7 @@ impl<M: UserMachine> Listing<M> for Root<M> {
     }
 
     fn names(&self, place: &Place, caller: Caller) -> Result<Vec<Entry>, Errno> {
-        let entry = |name: &[u8], kind| Entry {
-            ino: place.below(name, 0).number(),
-            kind,
-            name: name.to_vec(),
-        };
+        let entry = |name: &[u8], kind| place.entry(name, kind);
         let mut entries = Vec::new();
         for name in LINKS {
             entries.push(entry(name, FileType::Symlink));

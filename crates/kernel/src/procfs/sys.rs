@@ -163,13 +163,7 @@ impl<M: UserMachine> Listing<M> for Sys<M> {
             FileType::Regular
         };
         let own = self.own().into_iter();
-        Ok(own
-            .map(|name| Entry {
-                ino: place.below(name, 0).number(),
-                kind,
-                name: name.to_vec(),
-            })
-            .collect())
+        Ok(own.map(|name| place.entry(name, kind)).collect())
     }
 
     fn parent(&self) -> Result<NodeRef<M>, Errno> {

@@ -35,12 +35,7 @@ impl<M: UserMachine> Listing<M> for SysvIpc<M> {
     }
 
     fn names(&self, place: &Place, _: Caller) -> Result<Vec<Entry>, Errno> {
-        let entry = Entry {
-            ino: place.below(b"shm", 0).number(),
-            kind: FileType::Regular,
-            name: b"shm".to_vec(),
-        };
-        Ok([entry].into())
+        Ok([place.entry(b"shm", FileType::Regular)].into())
     }
 
     fn parent(&self) -> Result<NodeRef<M>, Errno> {

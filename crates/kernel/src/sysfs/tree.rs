@@ -44,14 +44,7 @@ pub fn root<M: UserMachine>(
     host: Option<NodeRef<M>>,
     above: NodeRef<M>,
 ) -> NodeRef<M> {
-    let place = Place {
-        path: b"/sys".to_vec(),
-        dev: 0x16,
-        mode: 0o555,
-        owner: (0, 0),
-        magic: magic::SYSFS,
-        time: foliant_uapi::time::Timespec::from_nanos(kernel.machine().realtime().0),
-    };
+    let place = Place::root(kernel, b"/sys", 0x16, magic::SYSFS);
     let directory = Directory {
         kernel: Arc::downgrade(kernel),
         host,
@@ -126,26 +119,20 @@ impl<M: UserMachine> Listing<M> for Directory<M> {
         let mut entries: Vec<Entry> = names
             .into_iter()
             .filter(|(name, _)| tracked || self.path_of(name) != debug::File::PageOwner.path())
-            .map(|(name, directory)| Entry {
-                ino: place.below(&name, 0).number(),
-                kind: if directory {
+            .map(|(name, directory)| {
+                let kind = if directory {
                     FileType::Directory
                 } else {
                     FileType::Regular
-                },
-                name,
+                };
+                place.entry(name, kind)
             })
             .collect();
         for &name in host_names(&self.path) {
             let known = entries.iter().any(|entry| entry.name == name);
             let host = self.host.as_ref().and_then(|host| host.lookup(name, caller).ok());
             if let (false, Some(node)) = (known, host) {
-                let ino = place.below(name, 0).number();
-                entries.push(Entry {
-                    ino,
-                    kind: node.kind(),
-                    name: name.to_vec(),
-                });
+                entries.push(place.entry(name, node.kind()));
             }
         }
         Ok(entries)

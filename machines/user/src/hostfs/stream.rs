@@ -211,18 +211,8 @@ impl<M: Mmu> File<M> for HostStream<M> {
     }
 
     fn write(&self, at: u64, from: &mut dyn Source, _: OpenFlags) -> Result<(usize, u64), Errno> {
-        let mut buffer = vec![0; from.left().min(STEP)];
-        let taken = from.take(&mut buffer)?;
-        match self.write_once(&buffer[..taken]) {
-            Ok(count) => {
-                from.give_back(taken - count);
-                Ok((count, at + count as u64))
-            }
-            Err(errno) => {
-                from.give_back(taken);
-                Err(errno)
-            }
-        }
+        let count = from.hand_over(STEP, &mut |bytes| self.write_once(bytes))?;
+        Ok((count, at + count as u64))
     }
 
     fn takes_all(&self) -> bool {

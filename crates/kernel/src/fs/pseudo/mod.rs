@@ -8,11 +8,16 @@ pub use directory::{Listing, PseudoDirectory};
 pub use link::PseudoLink;
 pub use text::{PseudoText, TextSource};
 
+use alloc::vec::Vec;
+
+use crate::kernel::Kernel;
+use crate::machine::UserMachine;
+
 /// Where a pseudo file stands and who owns it.
 #[derive(Clone, Debug)]
 pub struct Place {
     /// Its absolute path.
-    pub path: alloc::vec::Vec<u8>,
+    pub path: Vec<u8>,
     /// The device of its file system, encoded as `st_dev`.
     pub dev: u64,
     /// Permissions.
@@ -26,6 +31,18 @@ pub struct Place {
 }
 
 impl Place {
+    /// The top of a file system of the machine's own.
+    pub fn root<M: UserMachine>(kernel: &Kernel<M>, path: &[u8], dev: u64, magic: i64) -> Self {
+        Self {
+            path: path.to_vec(),
+            dev,
+            mode: 0o555,
+            owner: (0, 0),
+            magic,
+            time: foliant_uapi::time::Timespec::from_nanos(kernel.machine().realtime().0),
+        }
+    }
+
     /// A file below this one.
     pub fn below(&self, name: &[u8], mode: u32) -> Self {
         let mut path = self.path.clone();
@@ -56,6 +73,16 @@ impl Place {
             Ok(())
         } else {
             Err(foliant_units::Errno::ACCES)
+        }
+    }
+
+    /// What a directory here says of the file `name` below it.
+    pub fn entry(&self, name: impl Into<Vec<u8>>, kind: super::FileType) -> super::Entry {
+        let name = name.into();
+        super::Entry {
+            ino: self.below(&name, 0).number(),
+            kind,
+            name,
         }
     }
 

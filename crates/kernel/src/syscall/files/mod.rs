@@ -10,6 +10,7 @@ mod poll;
 mod rw;
 mod socket;
 mod special;
+mod transfer;
 mod tree;
 
 use foliant_uapi::{SigInfo, Signal, Sysno};
@@ -40,9 +41,9 @@ fn reading<M: UserMachine>(nr: Sysno) -> Option<Handler<M>> {
         Sysno::PREADV2 => rw::preadv2,
         Sysno::PWRITEV2 => rw::pwritev2,
         Sysno::LSEEK => rw::lseek,
-        Sysno::SENDFILE => rw::sendfile,
-        Sysno::COPY_FILE_RANGE => rw::copy_file_range,
-        Sysno::SPLICE => special::splice,
+        Sysno::SENDFILE => transfer::sendfile,
+        Sysno::COPY_FILE_RANGE => transfer::copy_file_range,
+        Sysno::SPLICE => transfer::splice,
         Sysno::TEE => special::tee,
         Sysno::VMSPLICE => special::vmsplice,
         _ => return None,

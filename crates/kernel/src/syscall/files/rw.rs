@@ -9,7 +9,7 @@ use foliant_units::{Errno, VirtAddr};
 
 use super::env::Memory;
 use crate::fd::OpenRef;
-use crate::fs::{FileType, IoVec, Positioning, Sink, SliceSink, SliceSource, Source, UserSink, UserSource};
+use crate::fs::{IoVec, Sink, Source, UserSink, UserSource};
 use crate::machine::UserMachine;
 use crate::signal::Signal;
 use crate::syscall::{Answer, Ctx, Fail};
@@ -20,67 +20,102 @@ const TASK_SIZE: u64 = 0x7fff_ffff_f000;
 
 /// Where a call reads or writes.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+pub(super) enum Place {
     /// At the position, which moves.
     Position,
     /// There, and the position stays.
     At(u64),
 }
 
+/// What a call asks to be read or written.
+struct Request {
+    pieces: Vec<IoVec>,
+    place: Place,
+    flags: RwFlags,
+}
+
+impl Request {
+    /// One buffer, at the position.
+    fn plain<M: UserMachine>(ctx: &Ctx<'_, M>) -> Result<Self, Errno> {
+        Ok(Self {
+            pieces: one_piece(ctx.args[1], ctx.args[2])?,
+            place: Place::Position,
+            flags: RwFlags::empty(),
+        })
+    }
+
+    /// One buffer, at an offset.
+    fn at<M: UserMachine>(ctx: &Ctx<'_, M>) -> Result<Self, Errno> {
+        let place = offset(ctx.args[3] as i64)?;
+        Ok(Self {
+            place,
+            ..Self::plain(ctx)?
+        })
+    }
+
+    /// Many buffers, at the position.
+    fn vector<M: UserMachine>(ctx: &Ctx<'_, M>) -> Result<Self, Errno> {
+        Self::scattered(ctx, Place::Position, RwFlags::empty())
+    }
+
+    /// Many buffers, at an offset.
+    fn vector_at<M: UserMachine>(ctx: &Ctx<'_, M>) -> Result<Self, Errno> {
+        Self::scattered(ctx, offset(ctx.args[3] as i64)?, RwFlags::empty())
+    }
+
+    /// Many buffers, at an offset or the position, with flags.
+    fn vector_with<M: UserMachine>(ctx: &Ctx<'_, M>) -> Result<Self, Errno> {
+        let place = offset_or_position(ctx.args[3])?;
+        Self::scattered(ctx, place, rw_flags(ctx.uint(5))?)
+    }
+
+    fn scattered<M: UserMachine>(ctx: &Ctx<'_, M>, place: Place, flags: RwFlags) -> Result<Self, Errno> {
+        Ok(Self {
+            pieces: many_pieces(&ctx.memory()?, ctx.ptr(1), ctx.args[2])?,
+            place,
+            flags,
+        })
+    }
+}
+
 pub(super) fn read<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
-    let pieces = one_piece(ctx.args[1], ctx.args[2])?;
-    read_into(ctx, pieces, Place::Position, RwFlags::empty())
+    read_into(ctx, Request::plain(ctx)?)
 }
 
 pub(super) fn write<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
-    let pieces = one_piece(ctx.args[1], ctx.args[2])?;
-    write_from(ctx, pieces, Place::Position, RwFlags::empty())
+    write_from(ctx, Request::plain(ctx)?)
 }
 
 pub(super) fn pread64<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
-    let place = offset(ctx.args[3] as i64)?;
-    let pieces = one_piece(ctx.args[1], ctx.args[2])?;
-    read_into(ctx, pieces, place, RwFlags::empty())
+    read_into(ctx, Request::at(ctx)?)
 }
 
 pub(super) fn pwrite64<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
-    let place = offset(ctx.args[3] as i64)?;
-    let pieces = one_piece(ctx.args[1], ctx.args[2])?;
-    write_from(ctx, pieces, place, RwFlags::empty())
+    write_from(ctx, Request::at(ctx)?)
 }
 
 pub(super) fn readv<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
-    let pieces = many_pieces(&ctx.memory()?, ctx.ptr(1), ctx.args[2])?;
-    read_into(ctx, pieces, Place::Position, RwFlags::empty())
+    read_into(ctx, Request::vector(ctx)?)
 }
 
 pub(super) fn writev<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
-    let pieces = many_pieces(&ctx.memory()?, ctx.ptr(1), ctx.args[2])?;
-    write_from(ctx, pieces, Place::Position, RwFlags::empty())
+    write_from(ctx, Request::vector(ctx)?)
 }
 
 pub(super) fn preadv<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
-    let place = offset(ctx.args[3] as i64)?;
-    let pieces = many_pieces(&ctx.memory()?, ctx.ptr(1), ctx.args[2])?;
-    read_into(ctx, pieces, place, RwFlags::empty())
+    read_into(ctx, Request::vector_at(ctx)?)
 }
 
 pub(super) fn pwritev<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
-    let place = offset(ctx.args[3] as i64)?;
-    let pieces = many_pieces(&ctx.memory()?, ctx.ptr(1), ctx.args[2])?;
-    write_from(ctx, pieces, place, RwFlags::empty())
+    write_from(ctx, Request::vector_at(ctx)?)
 }
 
 pub(super) fn preadv2<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
-    let (place, flags) = (offset_or_position(ctx.args[3])?, rw_flags(ctx.uint(5))?);
-    let pieces = many_pieces(&ctx.memory()?, ctx.ptr(1), ctx.args[2])?;
-    read_into(ctx, pieces, place, flags)
+    read_into(ctx, Request::vector_with(ctx)?)
 }
 
 pub(super) fn pwritev2<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
-    let (place, flags) = (offset_or_position(ctx.args[3])?, rw_flags(ctx.uint(5))?);
-    let pieces = many_pieces(&ctx.memory()?, ctx.ptr(1), ctx.args[2])?;
-    write_from(ctx, pieces, place, flags)
+    write_from(ctx, Request::vector_with(ctx)?)
 }
 
 fn offset(raw: i64) -> Result<Place, Errno> {
@@ -154,23 +189,18 @@ pub(super) fn many_pieces<M: UserMachine>(
     Ok(pieces)
 }
 
-fn read_into<M: UserMachine>(
-    ctx: &mut Ctx<'_, M>,
-    pieces: Vec<IoVec>,
-    place: Place,
-    flags: RwFlags,
-) -> Answer<M> {
+fn read_into<M: UserMachine>(ctx: &mut Ctx<'_, M>, request: Request) -> Answer<M> {
     let open = ctx.open(0)?;
     if open.file().is_terminal() {
         terminal::may_touch(ctx.kernel, ctx.task, &**open.file(), Signal::TTIN)?;
     }
     let memory = ctx.memory()?;
-    let mut sink = UserSink::new(&memory, pieces);
-    let blocking = open.blocks() && !flags.contains(RwFlags::NOWAIT);
-    read_blocking(ctx, &open, &mut sink, place, blocking)
+    let mut sink = UserSink::new(&memory, request.pieces);
+    let blocking = open.blocks() && !request.flags.contains(RwFlags::NOWAIT);
+    read_blocking(ctx, &open, &mut sink, request.place, blocking)
 }
 
-fn read_blocking<M: UserMachine>(
+pub(super) fn read_blocking<M: UserMachine>(
     ctx: &Ctx<'_, M>,
     open: &OpenRef<M>,
     sink: &mut dyn Sink,
@@ -185,20 +215,16 @@ fn read_blocking<M: UserMachine>(
         .map(|count| count as u64)
 }
 
-fn write_from<M: UserMachine>(
-    ctx: &mut Ctx<'_, M>,
-    pieces: Vec<IoVec>,
-    place: Place,
-    flags: RwFlags,
-) -> Answer<M> {
+fn write_from<M: UserMachine>(ctx: &mut Ctx<'_, M>, request: Request) -> Answer<M> {
+    let (place, flags) = (request.place, request.flags);
     let open = ctx.open(0)?;
     let memory = ctx.memory()?;
-    let mut source = UserSource::new(&memory, pieces);
+    let mut source = UserSource::new(&memory, request.pieces);
     let blocking = open.blocks() && !flags.contains(RwFlags::NOWAIT);
     write_blocking(ctx, &open, &mut source, place, flags, blocking)
 }
 
-fn write_blocking<M: UserMachine>(
+pub(super) fn write_blocking<M: UserMachine>(
     ctx: &Ctx<'_, M>,
     open: &OpenRef<M>,
     source: &mut dyn Source,
@@ -252,165 +278,4 @@ fn write_blocking<M: UserMachine>(
 pub(super) fn lseek<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
     let open = ctx.open(0)?;
     Ok(open.seek(ctx.args[1] as i64, ctx.uint(2))?)
-}
-
-/// `sendfile`: through a buffer of the kernel.
-pub(super) fn sendfile<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
-    let (output, input) = (ctx.open(0)?, ctx.open(1)?);
-    if !output.flags().writable() || !input.flags().readable() {
-        return Err(Errno::BADF.into());
-    }
-    if output.flags().contains(OpenFlags::APPEND) {
-        return Err(Errno::INVAL.into());
-    }
-    let (memory, at) = (ctx.memory()?, ctx.ptr(2));
-    let mut from = if at.raw() == 0 {
-        None
-    } else {
-        Some(memory.get::<u64>(at)?)
-    };
-    if from.is_some() && input.file().positioning() == Positioning::Stream {
-        return Err(Errno::SPIPE.into());
-    }
-    let count = ctx.args[3].min(MAX_RW_COUNT);
-    let total = copy(ctx, &input, &mut from, &output, &mut None, count)?;
-    if let Some(from) = from {
-        memory.put(at, &from)?;
-    }
-    Ok(total)
-}
-
-pub(super) fn copy_file_range<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
-    let (input, output) = (ctx.open(0)?, ctx.open(2)?);
-    if ctx.uint(5) != 0 {
-        return Err(Errno::INVAL.into());
-    }
-    for open in [&input, &output] {
-        match FileType::of(open.file().stat()?.mode) {
-            FileType::Regular => {}
-            FileType::Directory => return Err(Errno::ISDIR.into()),
-            _ => return Err(Errno::INVAL.into()),
-        }
-    }
-    if !output.flags().writable() || !input.flags().readable() || output.flags().contains(OpenFlags::APPEND) {
-        return Err(Errno::BADF.into());
-    }
-    let memory = ctx.memory()?;
-    let load = |at: VirtAddr| {
-        if at.raw() == 0 {
-            Ok(None)
-        } else {
-            memory.get::<u64>(at).map(Some)
-        }
-    };
-    let (mut from, mut to) = (load(ctx.ptr(1))?, load(ctx.ptr(3))?);
-    let total = copy(
-        ctx,
-        &input,
-        &mut from,
-        &output,
-        &mut to,
-        ctx.args[4].min(MAX_RW_COUNT),
-    )?;
-    for (at, value) in [(ctx.ptr(1), from), (ctx.ptr(3), to)] {
-        if let Some(value) = value {
-            memory.put(at, &value)?;
-        }
-    }
-    Ok(total)
-}
-
-/// Bytes that one step of [`copy`] moves.
-const STEP: usize = 256 << 10;
-
-/// Moves up to `count` bytes; offsets that are given move instead of positions.
-pub(super) fn copy<M: UserMachine>(
-    ctx: &Ctx<'_, M>,
-    input: &OpenRef<M>,
-    from: &mut Option<u64>,
-    output: &OpenRef<M>,
-    to: &mut Option<u64>,
-    count: u64,
-) -> Answer<M> {
-    copy_while(ctx, input, from, output, to, count, || true)
-}
-
-fn copy_while<M: UserMachine>(
-    ctx: &Ctx<'_, M>,
-    input: &OpenRef<M>,
-    from: &mut Option<u64>,
-    output: &OpenRef<M>,
-    to: &mut Option<u64>,
-    count: u64,
-    mut more: impl FnMut() -> bool,
-) -> Answer<M> {
-    let mut buffer = vec![0; STEP.min(count as usize)];
-    let mut total = 0;
-    while total < count && more() {
-        let most = buffer.len().min((count - total) as usize);
-        let place = from.map_or(Place::Position, Place::At);
-        let got = read_blocking(
-            ctx,
-            input,
-            &mut SliceSink::new(&mut buffer[..most]),
-            place,
-            input.blocks(),
-        );
-        let got = match got {
-            Ok(got) => got as usize,
-            Err(_) if total > 0 => break,
-            Err(fail) => return Err(fail),
-        };
-        if got == 0 {
-            break;
-        }
-        let place = to.map_or(Place::Position, Place::At);
-        let mut source = SliceSource::new(&buffer[..got]);
-        let put = write_blocking(ctx, output, &mut source, place, RwFlags::empty(), output.blocks());
-        let put = match put {
-            Ok(put) => put,
-            Err(fail) => {
-                unread(input, from, got as u64)?;
-                if total > 0 {
-                    break;
-                }
-                return Err(fail);
-            }
-        };
-        total += put;
-        if let Some(from) = from {
-            *from += put;
-        }
-        if let Some(to) = to {
-            *to += put;
-        }
-        if (put as usize) < got {
-            unread(input, from, got as u64 - put)?;
-            break;
-        }
-    }
-    Ok(total)
-}
-
-/// One step of [`copy`]: waits for input, not for more of it.
-pub(super) fn copy_once<M: UserMachine>(
-    ctx: &Ctx<'_, M>,
-    input: &OpenRef<M>,
-    from: &mut Option<u64>,
-    output: &OpenRef<M>,
-    to: &mut Option<u64>,
-    count: u64,
-) -> Answer<M> {
-    let mut first = true;
-    copy_while(ctx, input, from, output, to, count, || {
-        core::mem::take(&mut first)
-    })
-}
-
-/// Moves the position back over bytes that were read and not used.
-fn unread<M: UserMachine>(input: &OpenRef<M>, from: &Option<u64>, count: u64) -> Result<(), Errno> {
-    if from.is_none() && input.file().positioning() != Positioning::Stream {
-        input.seek(-(count as i64), 1)?;
-    }
-    Ok(())
 }

@@ -2,7 +2,6 @@
 
 use alloc::sync::Arc;
 
-use foliant_uapi::io::MAX_RW_COUNT;
 use foliant_uapi::mman::{MemfdFlags, Seals};
 use foliant_uapi::open::OpenFlags;
 use foliant_uapi::poll::EventFdFlags;
@@ -12,7 +11,7 @@ use foliant_units::Errno;
 
 use crate::epoll::Epoll;
 use crate::eventfd::EventFd;
-use crate::fs::{OpenFile, Positioning};
+use crate::fs::OpenFile;
 use crate::machine::UserMachine;
 use crate::pipe::PipeEnd;
 use crate::signalfd::SignalFd;
@@ -184,40 +183,6 @@ pub(super) fn memfd_create<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
     let mut open = OpenFlags::RDWR | OpenFlags::LARGEFILE;
     open.set(OpenFlags::CLOEXEC, flags.contains(MemfdFlags::CLOEXEC));
     Ok(ctx.install(file, open)?)
-}
-
-/// `splice`: through a buffer of the kernel; one side must be a pipe.
-pub(super) fn splice<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
-    let (input, output) = (ctx.open(0)?, ctx.open(2)?);
-    if !input.flags().readable() || !output.flags().writable() {
-        return Err(Errno::BADF.into());
-    }
-    let (from_pipe, to_pipe) = (input.downcast::<PipeEnd>(), output.downcast::<PipeEnd>());
-    match (from_pipe, to_pipe) {
-        (None, None) => return Err(Errno::INVAL.into()),
-        (Some(a), Some(b)) if a.same_pipe(b) => return Err(Errno::INVAL.into()),
-        _ => {}
-    }
-    let memory = ctx.memory()?;
-    let mut offsets = [None, None];
-    for (slot, (at, open)) in offsets.iter_mut().zip([(1, &input), (3, &output)]) {
-        if ctx.args[at] != 0 {
-            if open.file().positioning() == Positioning::Stream {
-                return Err(Errno::SPIPE.into());
-            }
-            *slot = Some(memory.get::<u64>(ctx.ptr(at))?);
-        }
-    }
-    let [mut from, mut to] = offsets;
-    // What is there now is enough for one call; a pipe of 64 KiB bounds it.
-    let count = ctx.args[4].min(64 << 10).min(MAX_RW_COUNT);
-    let total = super::rw::copy_once(ctx, &input, &mut from, &output, &mut to, count)?;
-    for (at, value) in [(1, from), (3, to)] {
-        if let Some(value) = value {
-            memory.put(ctx.ptr(at), &value)?;
-        }
-    }
-    Ok(total)
 }
 
 /// `tee`: copies from pipe to pipe without taking.

@@ -63,18 +63,8 @@ impl<M: Mmu> File<M> for HostSocket<M> {
     }
 
     fn write(&self, _: u64, from: &mut dyn Source, _: OpenFlags) -> Result<(usize, u64), Errno> {
-        let mut bytes = vec![0; from.left().min(STEP)];
-        let taken = from.take(&mut bytes)?;
-        match raw::send(&self.fd, &bytes[..taken], None, &[], 0) {
-            Ok(count) => {
-                from.give_back(taken - count);
-                Ok((count, 0))
-            }
-            Err(errno) => {
-                from.give_back(taken);
-                Err(errno)
-            }
-        }
+        let sent = from.hand_over(STEP, &mut |bytes| raw::send(&self.fd, bytes, None, &[], 0))?;
+        Ok((sent, 0))
     }
 
     fn takes_all(&self) -> bool {
