@@ -28,6 +28,10 @@ pub(crate) struct Report {
     pub(crate) blocks: Vec<Count>,
     /// The machine's zones at the end.
     pub(crate) zones: Vec<Zone>,
+    /// Who had the machine's frames when the first process was about to end, the
+    /// most frames first; empty unless that was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) owners: Vec<Owned>,
     /// Cached translations.
     pub(crate) tlb: Vec<Count>,
     /// System calls of memory management.
@@ -220,6 +224,23 @@ pub(crate) struct Zone {
     pub(crate) free: u64,
     /// Free blocks by order.
     pub(crate) free_by_order: Vec<u64>,
+}
+
+/// Frames that were allocated alike.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Owned {
+    /// The process that they were allocated for; 0 before there was one.
+    pub(crate) pid: u64,
+    /// The name of its task then.
+    pub(crate) name: String,
+    /// What for.
+    pub(crate) purpose: String,
+    /// By which call or event.
+    pub(crate) doing: String,
+    /// Allocations.
+    pub(crate) folios: u64,
+    /// Frames in them.
+    pub(crate) frames: u64,
 }
 
 /// The state at one time.

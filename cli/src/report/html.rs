@@ -44,6 +44,7 @@ pub(super) fn render(report: &Report) -> String {
     table(&mut page, "Faults", &report.faults);
     table(&mut page, "Blocks that one fault filled", &report.blocks);
     zones(&mut page, report);
+    owners(&mut page, report);
     table(&mut page, "Translations (the machine's TLB)", &report.tlb);
     table(
         &mut page,
@@ -135,6 +136,31 @@ fn walks(page: &mut String, report: &Report) {
         let text = escape(&super::text::walks(report));
         put(page, format_args!("<h2>Translations</h2><pre>{text}</pre>"));
     }
+}
+
+fn owners(page: &mut String, report: &Report) {
+    if report.owners.is_empty() {
+        return;
+    }
+    page.push_str(
+        "<h2>Who had the frames when the first process ended</h2><table><tr><th>process</th><th>for</th>\
+         <th>by</th><th>allocations</th><th>frames</th></tr>",
+    );
+    for owned in report.owners.iter().take(super::text::OWNERS) {
+        put(
+            page,
+            format_args!(
+                "<tr><td>{} {}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+                owned.pid,
+                escape(&owned.name),
+                escape(&owned.purpose),
+                escape(&owned.doing),
+                owned.folios,
+                owned.frames
+            ),
+        );
+    }
+    page.push_str("</table>");
 }
 
 fn zones(page: &mut String, report: &Report) {

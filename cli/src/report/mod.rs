@@ -8,7 +8,9 @@ mod text;
 
 use anyhow::{Context, Result};
 
-pub(crate) use data::{Area, Audit, Count, Ending, Machine, Moment, Process, Report, Resident, Walk, Zone};
+pub(crate) use data::{
+    Area, Audit, Count, Ending, Machine, Moment, Owned, Process, Report, Resident, Walk, Zone,
+};
 
 /// How the report is given, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,6 +10,8 @@ use super::data::{Area, Count, Ending, Process, Report, Resident};
 const AREAS: usize = 24;
 /// Most processes that are listed.
 const PROCESSES: usize = 12;
+/// Most owners of frames that are listed.
+pub(super) const OWNERS: usize = 12;
 
 /// The report as text.
 pub(super) fn render(report: &Report) -> String {
@@ -18,6 +20,7 @@ pub(super) fn render(report: &Report) -> String {
     processes(&mut out, report);
     faults(&mut out, report);
     frames(&mut out, report);
+    owners(&mut out, report);
     counts(&mut out, "translations (the machine's TLB)", &report.tlb);
     counts(
         &mut out,
@@ -177,6 +180,30 @@ fn frames(out: &mut String, report: &Report) {
         ]);
     }
     section(out, "frames at the end", &mut table, 1..3);
+}
+
+fn owners(out: &mut String, report: &Report) {
+    let mut table = table(&["frames", "allocations", "for", "by", "in process"]);
+    for owned in report.owners.iter().take(OWNERS) {
+        table.add_row([
+            owned.frames.to_string(),
+            owned.folios.to_string(),
+            owned.purpose.clone(),
+            owned.doing.clone(),
+            format!("{} {}", owned.pid, owned.name),
+        ]);
+    }
+    section(
+        out,
+        "who had the frames when the first process ended",
+        &mut table,
+        0..2,
+    );
+    let hidden = &report.owners[report.owners.len().min(OWNERS)..];
+    if !hidden.is_empty() {
+        let frames: u64 = hidden.iter().map(|owned| owned.frames).sum();
+        line(out, &format!("and {frames} frames of {} others", hidden.len()));
+    }
 }
 
 fn counts(out: &mut String, title: &str, counts: &[Count]) {

@@ -3,6 +3,7 @@
 mod calls;
 mod folios;
 mod look;
+mod owners;
 mod place;
 mod recorder;
 mod trace;
@@ -30,6 +31,7 @@ use crate::size::Size;
 use crate::{OWN_FAILURE, UNACCOUNTED};
 use folios::Folios;
 use look::{Look, Wish};
+use owners::{Owners, Target};
 use place::{Place, When};
 use recorder::{Recorder, by_kind};
 use trace::Trace;
@@ -79,6 +81,12 @@ pub(crate) struct Args {
     /// which did not and end with status 123.
     #[arg(long)]
     audit: bool,
+    /// Remember who allocates each frame, as page_owner=on does: the report tells
+    /// who had most when the first process ended, the file has all of them in
+    /// the format of /sys/kernel/debug/page_owner, where the machine's root
+    /// finds them while it runs.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    page_owner: Option<Target>,
     /// Make the N-th frame allocation from the start of the program fail, and
     /// audit: for authors of allocators, runtimes and programs that are to
     /// survive it. Run it for N = 1, 2, 3, ... and every path is seen.
@@ -129,7 +137,11 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 }
 
 fn try_run(args: &Args) -> Result<u8> {
-    let recorder = Recorder::new(trace(args)?, Look::new(wish(args)));
+    let recorder = Recorder::new(
+        trace(args)?,
+        Look::new(wish(args)),
+        Owners::new(args.page_owner.as_ref()),
+    );
     let seed = args.seed.unwrap_or_else(random_seed);
     let options = Options {
         memory: memory(args)?,
@@ -142,6 +154,7 @@ fn try_run(args: &Args) -> Result<u8> {
         },
         host_mappings: args.host_mappings,
         fail_at: args.fail_frame,
+        page_owner: args.page_owner.is_some(),
         observer: Some(recorder.clone()),
     };
     let machine = report::Machine {
@@ -182,8 +195,11 @@ fn try_run(args: &Args) -> Result<u8> {
     recorder.finish()?;
     let looked = recorder.look().map_or(Ok(Vec::new()), Look::finish);
     report.walks = looked.as_ref().cloned().unwrap_or_default();
+    let owned = recorder.owners().map_or(Ok(Vec::new()), Owners::finish);
+    report.owners = owned.as_ref().cloned().unwrap_or_default();
     report::give(&report, &args.report)?;
     looked?;
+    owned?;
     Ok(verdict(report.audit.as_ref()).unwrap_or(Outcome::Ended(status).exit_code()))
 }
 
@@ -316,6 +332,7 @@ fn gather(
         processes_left_out: past.left_out,
         blocks: folios::filled(session),
         zones: zones(session),
+        owners: Vec::new(),
         tlb: translations(session),
         memory_calls: named(memory),
         other_calls: named(other),

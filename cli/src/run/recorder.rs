@@ -11,6 +11,7 @@ use foliant_units::VirtAddr;
 use foliant_user::User;
 
 use super::look::Look;
+use super::owners::Owners;
 use super::trace::Trace;
 use crate::report::{Area, Count, Moment, Process, Resident};
 
@@ -30,6 +31,7 @@ pub(super) struct Recorder {
     timeline: Mutex<Vec<Moment>>,
     trace: Option<Trace>,
     look: Option<Look>,
+    owners: Option<Owners>,
     /// The first process, zero until there is one.
     first: AtomicU64,
 }
@@ -46,7 +48,7 @@ pub(super) struct Past {
 }
 
 impl Recorder {
-    pub(super) fn new(trace: Option<Trace>, look: Option<Look>) -> Arc<Self> {
+    pub(super) fn new(trace: Option<Trace>, look: Option<Look>, owners: Option<Owners>) -> Arc<Self> {
         Arc::new(Self {
             start: Instant::now(),
             kernel: OnceLock::new(),
@@ -55,6 +57,7 @@ impl Recorder {
             timeline: Mutex::default(),
             trace,
             look,
+            owners,
             first: AtomicU64::new(0),
         })
     }
@@ -76,6 +79,21 @@ impl Recorder {
     /// What looks at page tables, if anything does.
     pub(super) fn look(&self) -> Option<&Look> {
         self.look.as_ref()
+    }
+
+    /// What looks at the owners of frames, if anything does.
+    pub(super) fn owners(&self) -> Option<&Owners> {
+        self.owners.as_ref()
+    }
+
+    /// Shows all frames to whoever looks at their owners, if that is the first
+    /// process, or if it was killed before anybody could look.
+    fn show_owners(&self, pid: Option<u64>) {
+        let Some(owners) = &self.owners else { return };
+        let due = pid.map_or(owners.is_blind(), |pid| pid == self.first());
+        if let Some(kernel) = self.kernel.get().and_then(Weak::upgrade).filter(|_| due) {
+            owners.look(kernel.memory().phys());
+        }
     }
 
     /// Shows a process to whoever looks at page tables.
@@ -111,6 +129,7 @@ impl Recorder {
     /// Everything gathered so far, with the processes that still live.
     pub(super) fn take(&self) -> (Past, Vec<Moment>) {
         self.sample();
+        self.show_owners(None);
         for (pid, name, space) in self.living() {
             self.remember(pid, &name, &space);
             if self.looks_at_ends() {
@@ -212,6 +231,7 @@ impl Observer<User> for Recorder {
     fn space_ends(&self, task: &Task<User>, space: &Space<User>) {
         let (pid, name) = (task.process().id().raw() as u64, name_of(task));
         self.remember(pid, &name, space);
+        self.show_owners(Some(pid));
         if self.looks_at_ends() {
             self.show(pid, &name, space);
         }

@@ -39,6 +39,8 @@ pub struct Kernel<M: UserMachine> {
     vdso: Option<Vdso<M>>,
     observer: Option<Arc<dyn Observer<M>>>,
     seeds: AtomicU64,
+    /// From how many frames on `page_owner_stacks` shows an owner.
+    pub(crate) owner_threshold: AtomicU64,
     /// Held by whoever compacts behind everybody's back.
     pub(crate) compaction_stopped: Mutex<bool>,
     /// Who compacts each node ahead of need.
@@ -126,6 +128,7 @@ impl<M: UserMachine> Kernel<M> {
             vdso,
             observer,
             seeds: AtomicU64::new(0),
+            owner_threshold: AtomicU64::new(0),
             futexes: Futexes::new(),
             tree: Mutex::new(Tree::new()),
             timers: TimerQueue::new(),

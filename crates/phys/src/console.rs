@@ -21,6 +21,8 @@ pub struct Who {
     pub tgid: i32,
     /// The name of the task, padded with zeroes.
     pub comm: [u8; 16],
+    /// What it is about, in a word: `page fault`, or the name of a system call.
+    pub doing: &'static str,
 }
 
 impl Who {

@@ -72,6 +72,7 @@ pub use content::{Content, WORDS};
 pub use device::{DeviceError, DeviceKind, DeviceMap, DeviceMemory, DeviceOps};
 pub use frame::Frame;
 pub use migrate::{Migrator, Moved};
+pub use page_owner::OwnedFolio;
 pub use phys::Phys;
 pub use plug::{
     AddError, MapMemory, NewMemory, OnlineTo, RecordsIn, RemoveError, SectionError, SectionState,

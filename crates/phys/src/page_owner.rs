@@ -2,18 +2,20 @@
 //! leaks and double frees.
 
 use core::fmt::{self, Write};
+use std_alloc::collections::BTreeMap;
 use std_alloc::string::String;
 use std_alloc::vec;
 use std_alloc::vec::Vec;
 
-use foliant_platform::Platform;
 use foliant_platform::sync::SpinLock;
+use foliant_platform::{Nanos, Platform};
 use foliant_units::{Order, Pfn};
 
 use crate::alloc::{AllocRequest, BlockKind, Gfp, Mobility, block_of};
 use crate::console::Who;
 use crate::phys::Phys;
 use crate::record::{FrameFlags, Owner};
+use crate::sections::{SECTION, section_of};
 
 /// What is remembered of one frame.
 #[derive(Clone, Copy, Default, Debug)]
@@ -32,22 +34,46 @@ struct Trace {
     freed_at: u64,
 }
 
-/// The traces of all frames that were there at boot.
+/// An allocated folio, and who allocated it.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnedFolio {
+    /// Its first frame.
+    pub pfn: Pfn,
+    /// Its size.
+    pub order: Order,
+    /// The request.
+    pub gfp: Gfp,
+    /// What it is for.
+    pub owner: Owner,
+    /// On whose behalf.
+    pub who: Who,
+    /// When, in the machine's time.
+    pub at: Nanos,
+    /// It lay elsewhere then.
+    pub moved: bool,
+}
+
+/// The traces of all frames, by section; none of sections without RAM.
 ///
 /// # Locking
 /// One spin lock, with interrupts masked: this is for debugging.
 ///
 /// # Linux source concept
-/// `struct page_owner`, mm/page_owner.c. Differs: what the frame is for stands
-/// in the place of the stack trace.
+/// `struct page_owner`, mm/page_owner.c. Differs: what the frame is for, and
+/// what its owner was about, stand in the place of the stack trace.
 #[derive(Debug)]
-pub(crate) struct PageOwners(SpinLock<Vec<Trace>>);
+pub(crate) struct PageOwners(SpinLock<Vec<Vec<Trace>>>);
 
 impl PageOwners {
-    /// For so many frames.
-    pub(crate) fn new(frames: usize) -> Self {
-        Self(SpinLock::new(vec![Trace::default(); frames]))
+    /// For the sections that have RAM, as `present` says one by one.
+    pub(crate) fn new(present: impl Iterator<Item = bool>) -> Self {
+        let sections = present.map(|present| if present { blank() } else { Vec::new() });
+        Self(SpinLock::new(sections.collect()))
     }
+}
+
+fn blank() -> Vec<Trace> {
+    vec![Trace::default(); SECTION as usize]
 }
 
 impl<P: Platform> Phys<P> {
@@ -60,9 +86,27 @@ impl<P: Platform> Phys<P> {
     fn trace<R>(&self, pfn: Pfn, change: impl FnOnce(&mut Trace) -> R) -> Option<R> {
         let owners = self.page_owners.as_ref()?;
         let saved = self.platform.irq_save();
-        let result = owners.0.lock().get_mut(pfn.index()).map(change);
+        let mut sections = owners.0.lock();
+        let section = sections.get_mut(section_of(pfn));
+        let trace = section.and_then(|section| section.get_mut((pfn.raw() % SECTION) as usize));
+        let result = trace.map(change);
+        drop(sections);
         self.platform.irq_restore(saved);
         result
+    }
+
+    /// A section has RAM from now on.
+    pub(crate) fn note_section(&self, section: usize) {
+        let Some(owners) = &self.page_owners else { return };
+        // Not under the lock: whoever gives the memory may ask who asks.
+        let fresh = blank();
+        let saved = self.platform.irq_save();
+        if let Some(traces) = owners.0.lock().get_mut(section)
+            && traces.is_empty()
+        {
+            *traces = fresh;
+        }
+        self.platform.irq_restore(saved);
     }
 
     /// A folio was allocated.
@@ -140,45 +184,84 @@ impl<P: Platform> Phys<P> {
     /// # Linux source concept
     /// `read_page_owner()`, `print_page_owner()`.
     pub fn write_page_owner(&self, out: &mut dyn Write) -> fmt::Result {
-        let Some(owners) = self.page_owners.as_ref() else {
-            return Ok(());
-        };
-        let frames = owners.0.lock().len();
-        let mut pfn = Pfn::ZERO;
-        while pfn.index() < frames {
-            let trace = self.trace(pfn, |trace| *trace).unwrap_or_default();
-            if trace.live {
-                self.write_trace(pfn, &trace, out)?;
-                pfn += trace.order.frames();
-            } else {
-                pfn += 1;
+        let mut result = Ok(());
+        self.each_owned(&mut |folio| {
+            if result.is_ok() {
+                result = self.write_folio(folio, out);
+            }
+        });
+        result
+    }
+
+    /// Shows every allocated folio, from the lowest.
+    pub fn each_owned(&self, each: &mut dyn FnMut(&OwnedFolio)) {
+        for section in self.sections() {
+            let mut pfn = section;
+            while pfn < section + SECTION {
+                let trace = self.trace(pfn, |trace| *trace).unwrap_or_default();
+                if trace.live {
+                    each(&OwnedFolio {
+                        pfn,
+                        order: trace.order,
+                        gfp: trace.gfp,
+                        owner: trace.owner,
+                        who: trace.who,
+                        at: Nanos(trace.at),
+                        moved: trace.moved,
+                    });
+                    pfn += trace.order.frames();
+                } else {
+                    pfn += 1;
+                }
+            }
+        }
+    }
+
+    /// The text of `page_owner_stacks/show_stacks`: what folios are for and what
+    /// their owners were about, and how many frames, from `threshold` frames on.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    ///
+    /// # Linux source concept
+    /// `stack_print()`.
+    pub fn write_page_owner_stacks(&self, threshold: u64, out: &mut dyn Write) -> fmt::Result {
+        let mut frames: BTreeMap<(Owner, &str), u64> = BTreeMap::new();
+        self.each_owned(&mut |folio| {
+            *frames.entry((folio.owner, folio.who.doing)).or_default() += folio.order.frames();
+        });
+        for ((owner, doing), frames) in frames {
+            if frames >= threshold {
+                write_stack(owner, doing, out)?;
+                writeln!(out, "nr_base_pages: {frames}\n")?;
             }
         }
         Ok(())
     }
 
-    fn write_trace(&self, pfn: Pfn, trace: &Trace, out: &mut dyn Write) -> fmt::Result {
-        let Trace {
+    fn write_folio(&self, folio: &OwnedFolio, out: &mut dyn Write) -> fmt::Result {
+        let OwnedFolio {
             order, gfp, who, at, ..
-        } = trace;
+        } = folio;
         let (pid, tgid, comm) = (who.pid, who.tgid, who.name());
         writeln!(
             out,
-            "Page allocated via order {}, mask {gfp}, pid {pid}, tgid {tgid} ({comm}), ts {at} ns",
-            order.raw()
+            "Page allocated via order {}, mask {gfp}, pid {pid}, tgid {tgid} ({comm}), ts {} ns",
+            order.raw(),
+            at.0,
         )?;
-        let block = self.blocks.tags.get(block_of(pfn)).map(|tag| tag.kind());
+        let block = block_of(folio.pfn);
+        let kind = self.blocks.tags.get(block).map(|tag| tag.kind());
         writeln!(
             out,
-            "PFN {:#x} type {} Block {} type {} Flags {}",
-            pfn.raw(),
+            "PFN {:#x} type {} Block {block} type {} Flags {}",
+            folio.pfn.raw(),
             name_of(BlockKind::Of(mobility_of(*gfp))),
-            block_of(pfn),
-            block.map_or("", name_of),
-            self.flags_text(pfn),
+            kind.map_or("", name_of),
+            self.flags_text(folio.pfn),
         )?;
-        writeln!(out, " {}", trace.owner.name())?;
-        if trace.moved {
+        write_stack(folio.owner, who.doing, out)?;
+        if folio.moved {
             writeln!(out, "Page has been migrated, last migrate reason: compaction")?;
         }
         writeln!(out)
@@ -238,6 +321,9 @@ impl<P: Platform> Phys<P> {
             trace.freed_at,
         ));
         console.line(format_args!(" {}", trace.owner.name()));
+        if !who.doing.is_empty() {
+            console.line(format_args!(" {}", who.doing));
+        }
         if trace.freed_at != 0 {
             console.line(format_args!(
                 "page last free pid {} tgid {} ({})",
@@ -246,6 +332,15 @@ impl<P: Platform> Phys<P> {
                 freed.name()
             ));
         }
+    }
+}
+
+/// What stands in the place of a stack trace, the innermost first.
+fn write_stack(owner: Owner, doing: &str, out: &mut dyn Write) -> fmt::Result {
+    writeln!(out, " {}", owner.name())?;
+    match doing {
+        "" => Ok(()),
+        doing => writeln!(out, " {doing}"),
     }
 }
 

@@ -194,6 +194,7 @@ impl Console for Log {
             pid: 2,
             tgid: 1,
             comm,
+            doing: "mmap",
         }
     }
 
@@ -264,7 +265,8 @@ fn it_is_remembered_who_allocated_and_who_freed() {
                 pfn.raw() / 512,
                 zone.kind().index()
             ),
-            " anonymous".to_owned()
+            " anonymous".to_owned(),
+            " mmap".to_owned()
         ]
     );
     assert_eq!(all.matches("Page allocated").count(), 2);
@@ -272,6 +274,12 @@ fn it_is_remembered_who_allocated_and_who_freed() {
         all.contains("order 2, mask 0x42cc0(GFP_KERNEL|__GFP_NOWARN|__GFP_COMP)"),
         "{all}"
     );
+
+    let mut stacks = String::new();
+    phys.write_page_owner_stacks(2, &mut stacks).unwrap();
+    assert_eq!(stacks, " test\n mmap\nnr_base_pages: 4\n\n");
+    phys.write_page_owner_stacks(1, &mut stacks).unwrap();
+    assert!(stacks.ends_with(" anonymous\n mmap\nnr_base_pages: 1\n\n test\n mmap\nnr_base_pages: 4\n\n"));
 
     drop((frame, folio));
     assert_eq!(text(&phys), "");
@@ -286,7 +294,7 @@ fn it_is_remembered_who_allocated_and_who_freed() {
         ),
         "{lines:?}"
     );
-    assert_eq!(lines[3], "page last free pid 2 tgid 1 (init)");
+    assert_eq!(lines[4], "page last free pid 2 tgid 1 (init)");
     assert_eq!(phys.events(Event::Violation), 1);
 }
 

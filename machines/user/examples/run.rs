@@ -26,6 +26,7 @@ fn run(command: &Command) -> Result<Outcome, Box<dyn std::error::Error>> {
         folios: foliant_user::FolioSizes::default(),
         host_mappings: None,
         fail_at: None,
+        page_owner: false,
         observer: None,
     })?;
     let outcome = session.run(command)?;

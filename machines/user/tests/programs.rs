@@ -26,6 +26,7 @@ fn watched(observer: Option<Arc<dyn Observer<User>>>) -> Session {
         folios: foliant_user::FolioSizes::default(),
         host_mappings: None,
         fail_at: None,
+        page_owner: false,
         observer,
     };
     Session::new(options).expect("a session")

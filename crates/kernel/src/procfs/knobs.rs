@@ -97,7 +97,7 @@ pub(super) fn write<M: UserMachine>(
 }
 
 /// A number as `kstrtoint(strstrip(text), 0)` takes it.
-pub(super) fn integer(text: &[u8]) -> Result<i64, Errno> {
+pub(crate) fn integer(text: &[u8]) -> Result<i64, Errno> {
     let text = &text[..text.len().min(NUMBER)];
     let text = core::str::from_utf8(text).map_err(|_| Errno::INVAL)?.trim();
     let (negative, digits) = match text.strip_prefix('-') {

@@ -18,6 +18,7 @@ mod sysvipc;
 mod vm;
 pub(crate) mod zones;
 
+pub(crate) use knobs::integer;
 pub use root::root;
 
 use alloc::string::ToString;

@@ -79,7 +79,7 @@ impl Knob {
 
 /// The paths of all files that are the machine's own.
 fn paths() -> impl Iterator<Item = Vec<u8>> {
-    let debug = debug::File::ALL.into_iter().map(|file| file.path().to_vec());
+    let debug = debug::Name::ALL.into_iter().map(|file| file.path().to_vec());
     files().into_iter().map(|(path, _)| path).chain(debug)
 }
 

@@ -75,14 +75,13 @@ impl<M: UserMachine> Listing<M> for Directory<M> {
                 Setting { kernel, knob },
             ));
         }
-        if let Some(file) = debug::File::of(&path) {
+        if !debug::is_there(&self.kernel, &path) {
+            return Err(Errno::NOENT);
+        }
+        if let Some(file) = debug::Name::of(&path) {
             let kernel = self.kernel.clone();
-            let there = kernel.upgrade().is_some_and(|kernel| file.is_there(&kernel));
-            if !there {
-                return Err(Errno::NOENT);
-            }
-            let text = move || kernel.upgrade().map(|kernel| file.text(&kernel)).ok_or(Errno::IO);
-            return Ok(PseudoText::new(place.below(name, file.mode()), text));
+            let place = place.below(name, file.mode());
+            return Ok(PseudoText::new(place, debug::File { kernel, name: file }));
         }
         if let Some(file) = memory::File::find(&self.kernel, &path) {
             return Ok(PseudoText::new(place.below(name, file.mode()), file));
@@ -110,15 +109,11 @@ impl<M: UserMachine> Listing<M> for Directory<M> {
     }
 
     fn names(&self, place: &Place, caller: Caller) -> Result<Vec<Entry>, Errno> {
-        let tracked = self
-            .kernel
-            .upgrade()
-            .is_some_and(|kernel| debug::File::PageOwner.is_there(&kernel));
         let mut names = mm::names(&self.path);
         names.extend(memory::names(&self.kernel, &self.path));
         let mut entries: Vec<Entry> = names
             .into_iter()
-            .filter(|(name, _)| tracked || self.path_of(name) != debug::File::PageOwner.path())
+            .filter(|(name, _)| debug::is_there(&self.kernel, &self.path_of(name)))
             .map(|(name, directory)| {
                 let kind = if directory {
                     FileType::Directory

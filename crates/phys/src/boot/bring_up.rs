@@ -22,7 +22,7 @@ use crate::phys::Phys;
 use crate::ram::Found;
 use crate::record::{FrameFlags, FrameRecord, NearRecords, Records};
 use crate::sectioned::Piece as SectionPiece;
-use crate::sections::{Part, PresentRange, SECTION, SectionWord, Sections, section_of};
+use crate::sections::{Part, PresentRange, SECTION, SectionInfo, SectionWord, Sections, section_of};
 use crate::tables::{OwnTables, each_block};
 use crate::zone::{MAX_NODES, Policy, ZoneKind, ZoneLayout, Zones, movable_start};
 
@@ -70,8 +70,8 @@ impl<P: Platform> Phys<P> {
         memblock.retire();
         let policy = Policy::new(&options);
         zones.settle(&policy, plan.cpus as u32);
-        let frames = blocks.tags.len() * BLOCK;
-        let page_owners = options.page_owner.then(|| PageOwners::new(frames));
+        let present = (0..sections.len()).map(|section| sections.info(section) != SectionInfo::default());
+        let page_owners = options.page_owner.then(|| PageOwners::new(present));
         let phys = Self {
             near,
             records,

@@ -158,6 +158,7 @@ impl<P: Platform> Phys<P> {
         for part in Part::ALL {
             self.own_tables().mark(self.sections.home(section, part));
         }
+        self.note_section(section);
         let zeroed = new.is_zeroed && self.blocks.ram_was_zeroed;
         if !zeroed {
             for block in block_of(frames.start)..block_of(frames.end) {

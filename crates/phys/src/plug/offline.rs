@@ -65,6 +65,7 @@ impl<P: Platform> Phys<P> {
             let record = self.record(pfn);
             let left = record.refs.put();
             debug_assert_eq!(left, Left::None, "{pfn:?} is shared");
+            self.note_freed(pfn);
             record.end(FrameFlags::empty());
         }
         let info = self.sections.info(section);

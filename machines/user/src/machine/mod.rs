@@ -3,6 +3,7 @@
 mod backing;
 mod clock;
 mod cpu;
+mod errands;
 mod events;
 mod fill;
 mod guard;

@@ -258,7 +258,9 @@ impl User {
         let Some(kernel) = self.kernel() else { return };
         let time = || clock::monotonic().0.saturating_sub(task.parker().slept().0);
         let before = time();
+        let entered = self.errands().enter(&task, &trap);
         let next = kernel.handle(&task, &mut cpu, trap);
+        drop(entered);
         task.thread().count_system(time().saturating_sub(before));
         match next {
             Next::Resume => self.resume(cpu, miss),

@@ -12,6 +12,7 @@ use foliant_units::{Errno, PhysAddr, PhysRange};
 
 use super::backing::Backing;
 use super::cpu::Cpu;
+use super::errands::{Errands, Log};
 use super::events::{Events, MachineEvent};
 use super::launch::UserThread;
 use super::pool::Pool;
@@ -39,6 +40,7 @@ pub(super) struct Machine {
     kernel: OnceLock<Weak<Kernel<User>>>,
     events: Events,
     counts_time: bool,
+    errands: Errands,
 }
 
 /// RAM: one file, mapped whole.
@@ -106,6 +108,7 @@ impl User {
             kernel: OnceLock::new(),
             events: Events::default(),
             counts_time: clock::counter_is_time(),
+            errands: Errands::default(),
         }));
         machine.serve("foliant-alarm", Alarm::serve)?;
         machine.serve("foliant-reaper", reaper::serve)?;
@@ -130,6 +133,17 @@ impl User {
     pub fn attach(&self, kernel: &Arc<Kernel<Self>>) {
         // A second kernel would never hear of its tasks; the first one stays.
         let _ = self.0.kernel.set(Arc::downgrade(kernel));
+    }
+
+    /// Has it known from now on who allocates frames, and gives the log for those
+    /// who ask.
+    pub(crate) fn watch_owners(&self) -> Log {
+        self.0.errands.keep();
+        Log(self.downgrade())
+    }
+
+    pub(super) fn errands(&self) -> &Errands {
+        &self.0.errands
     }
 
     /// What was counted so far.

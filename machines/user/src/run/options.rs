@@ -30,6 +30,9 @@ pub struct Options {
     /// The number of the frame allocation that shall fail, counted from the
     /// start of the program.
     pub fail_at: Option<u64>,
+    /// It is remembered who allocated each frame: text for the machine's
+    /// `/sys/kernel/debug/page_owner`, and for reports.
+    pub page_owner: bool,
     /// Who watches.
     pub observer: Option<Arc<dyn Observer<User>>>,
 }

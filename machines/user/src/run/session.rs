@@ -89,9 +89,13 @@ impl Session {
         let boot = BootOptions {
             ram_is_zeroed: true,
             movable: options.memory.movable(),
+            page_owner: options.page_owner,
             ..BootOptions::default()
         };
         let phys = Arc::new(Phys::boot(machine.clone(), options.memory.map(), boot)?);
+        if options.page_owner {
+            phys.set_console(Some(Arc::new(machine.watch_owners())));
+        }
         let memory = Env::new(phys).map_err(|_| RunError::NoFrames)?;
         if let Some(global) = options.folios.global {
             memory.thp().set_global(global);
