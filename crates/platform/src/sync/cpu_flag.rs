@@ -1,6 +1,7 @@
 //! Whether someone is using what belongs to one CPU.
 
 use super::atomic::{AtomicBool, Ordering, fence};
+use super::mutant::{Mutant, is_on, ordering};
 use crate::platform::Platform;
 
 /// In front of what belongs to one CPU: a flag that nobody waits for. Whoever
@@ -62,32 +63,6 @@ impl CpuFlag {
     }
 }
 
-/// A mistake that the model below must catch.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Mutant {
-    /// The flag is taken by a load and a store.
-    EnterInTwoSteps,
-    /// Who enters does not see what the last one changed.
-    EnterRelaxed,
-    /// The next one to enter does not see what this one changed.
-    LeaveRelaxed,
-}
-
-/// `right`, or relaxed if the mutant is on.
-#[inline(always)]
-fn ordering(mutant: Mutant, right: Ordering) -> Ordering {
-    if is_on(mutant) { Ordering::Relaxed } else { right }
-}
-
-#[cfg(not(all(test, loom)))]
-#[inline(always)]
-const fn is_on(_: Mutant) -> bool {
-    false
-}
-
-#[cfg(all(test, loom))]
-use models::is_on;
-
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
@@ -106,22 +81,10 @@ mod tests {
 
 #[cfg(all(test, loom))]
 mod models {
-    extern crate std;
-
-    use core::cell::Cell;
-    use std::panic::{AssertUnwindSafe, catch_unwind};
-
     use super::super::Arc;
     use super::super::atomic::{AtomicU32, Ordering};
-    use super::{CpuFlag, Mutant};
-
-    std::thread_local! {
-        static ON: Cell<Option<Mutant>> = const { Cell::new(None) };
-    }
-
-    pub(super) fn is_on(mutant: Mutant) -> bool {
-        ON.get() == Some(mutant)
-    }
+    use super::super::mutant::{Mutant, holds_and_catches};
+    use super::CpuFlag;
 
     /// What is one CPU's, changed by plain steps.
     #[derive(Default)]
@@ -143,32 +106,21 @@ mod models {
         }
     }
 
-    fn two_meet() {
-        loom::model(|| {
-            let one = Arc::new(Area::default());
-            let two = one.clone();
-            let other = loom::thread::spawn(move || two.visit() + two.visit());
-            let visits = one.visit() + other.join().expect("the other");
-            assert_eq!(one.count.load(Ordering::Relaxed), visits, "a visit was lost");
-        });
-    }
-
     #[test]
     fn loom_those_who_meet_on_a_cpu_come_one_by_one() {
-        two_meet();
-    }
-
-    #[test]
-    fn loom_mutants_of_the_flag_are_caught() {
-        for mutant in [
-            Mutant::EnterInTwoSteps,
-            Mutant::EnterRelaxed,
-            Mutant::LeaveRelaxed,
-        ] {
-            ON.set(Some(mutant));
-            let survived = catch_unwind(AssertUnwindSafe(two_meet)).is_ok();
-            ON.set(None);
-            assert!(!survived, "{mutant:?} went unnoticed");
-        }
+        holds_and_catches(
+            || {
+                let one = Arc::new(Area::default());
+                let two = one.clone();
+                let other = loom::thread::spawn(move || two.visit() + two.visit());
+                let visits = one.visit() + other.join().expect("the other");
+                assert_eq!(one.count.load(Ordering::Relaxed), visits, "a visit was lost");
+            },
+            &[
+                Mutant::EnterInTwoSteps,
+                Mutant::EnterRelaxed,
+                Mutant::LeaveRelaxed,
+            ],
+        );
     }
 }

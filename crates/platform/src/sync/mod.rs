@@ -4,6 +4,7 @@
 pub mod atomic;
 mod cell;
 mod cpu_flag;
+mod mutant;
 mod sleep;
 mod spin;
 

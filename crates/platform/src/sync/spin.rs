@@ -4,6 +4,7 @@ use core::ops::{Deref, DerefMut};
 
 use super::atomic::{AtomicBool, Ordering};
 use super::cell::UnsafeCell;
+use super::mutant::{Mutant, is_on, ordering};
 
 /// Lets the processor, or the host's scheduler after a while, run the holder
 /// of whatever the caller waits for. `spins` counts the caller's attempts.
@@ -57,8 +58,15 @@ impl<T> SpinLock<T> {
 
     /// Takes the lock if it is open.
     pub fn try_lock(&self) -> Option<SpinGuard<'_, T>> {
+        if is_on(Mutant::LockInTwoSteps) {
+            let held = self.held.load(Ordering::Acquire);
+            self.held.store(true, Ordering::Relaxed);
+            return (!held).then_some(SpinGuard { lock: self });
+        }
+        // Acquire: see what the last holder did.
+        let right = ordering(Mutant::LockRelaxed, Ordering::Acquire);
         self.held
-            .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
+            .compare_exchange(false, true, right, Ordering::Relaxed)
             .ok()
             .map(|_| SpinGuard { lock: self })
     }
@@ -95,6 +103,35 @@ impl<T> DerefMut for SpinGuard<'_, T> {
 
 impl<T> Drop for SpinGuard<'_, T> {
     fn drop(&mut self) {
-        self.lock.held.store(false, Ordering::Release);
+        let right = ordering(Mutant::OpenRelaxed, Ordering::Release);
+        self.lock.held.store(false, right);
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::super::Arc;
+    use super::super::mutant::{Mutant, holds_and_catches};
+    use super::SpinLock;
+
+    #[test]
+    fn loom_a_spin_lock_lets_one_in_who_sees_what_the_last_one_did() {
+        holds_and_catches(
+            || {
+                let one = Arc::new(SpinLock::new(0));
+                let two = one.clone();
+                let other = loom::thread::spawn(move || {
+                    *two.lock() += 1;
+                    two.try_lock().map_or(0, |mut value| {
+                        *value += 1;
+                        1
+                    })
+                });
+                *one.lock() += 1;
+                let tried = other.join().expect("the other");
+                assert_eq!(*one.lock(), 2 + tried, "a change was lost");
+            },
+            &[Mutant::LockInTwoSteps, Mutant::LockRelaxed, Mutant::OpenRelaxed],
+        );
     }
 }
