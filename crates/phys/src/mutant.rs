@@ -47,9 +47,40 @@ pub(crate) enum Mutant {
     CloseRelaxed,
     /// Two movers of one block's level both believe that they succeeded.
     LevelStores,
+    /// A block's kind is changed by a load and a store, over its level.
+    KindInTwoSteps,
+    /// A hint is given by a load and a store, over that of a neighbour.
+    HintInTwoSteps,
+    /// A count sticks only where it is about to change its meaning.
+    StickLate,
+    /// Flags are set by a load and a store.
+    FlagsInTwoSteps,
+    /// Who locks a frame does not see what the last holder did.
+    LockRelaxed,
+    /// The next holder of a frame's lock does not see what this one did.
+    UnlockRelaxed,
+    /// What is read of another CPU's ring is taken to be of one moment.
+    CountWraps,
+    /// A CPU's difference is folded in by a load and a store.
+    FoldInTwoSteps,
+    /// A request to a compaction thread is left by a load and a store.
+    AskInTwoSteps,
+    /// A compaction thread looks what was asked, and forgets it later.
+    AnswerInTwoSteps,
+    /// A piece of a table is published without its content.
+    PieceRelaxed,
+    /// A section is said to be there without what was done before.
+    SectionRelaxed,
+    /// Memory of a device ends although somebody has some of it.
+    EndTaken,
+    /// A device's folio is taken while its last holder still clears its record.
+    TakeHalfEnded,
+    /// Memory of a device is taken after its end.
+    TakeEnded,
 }
 
 /// `right`, or relaxed if the mutant is on.
+#[inline(always)]
 pub(crate) fn ordering(mutant: Mutant, right: Ordering) -> Ordering {
     if is_on(mutant) { Ordering::Relaxed } else { right }
 }

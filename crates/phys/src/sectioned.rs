@@ -3,13 +3,15 @@
 use core::mem::size_of;
 use core::ops::Index;
 use core::ptr::{NonNull, null_mut};
-// Not the atomics that models watch: a piece comes before everything that is in
-// it and goes after it, so no protocol of the allocator turns on when it is seen.
-use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+// Not the atomics that models watch: a window is opened before there is a second
+// thread, and only gets shorter, so no protocol turns on when that is seen.
+use core::sync::atomic::{AtomicPtr as WindowPtr, AtomicUsize};
 
 use foliant_platform::Platform;
+use foliant_platform::sync::atomic::{AtomicPtr, Ordering};
 use foliant_units::{PAGE_SIZE, PhysRange};
 
+use crate::mutant::{Mutant, ordering};
 use crate::ram::{Blank, Found, Table, make_blank};
 
 /// Where a piece lies, with the number of its pages in the low bits, which the
@@ -31,7 +33,7 @@ struct Window<T> {
     /// How many follow; less when a piece in it goes.
     len: AtomicUsize,
     /// Where element zero would be.
-    base: AtomicPtr<T>,
+    base: WindowPtr<T>,
 }
 
 /// A table with `1 << SHIFT` elements for each section of memory that has a
@@ -65,7 +67,7 @@ impl<T: Blank, const SHIFT: u32> Sectioned<T, SHIFT> {
             window: Window {
                 start: 0,
                 len: AtomicUsize::new(0),
-                base: AtomicPtr::new(null_mut()),
+                base: WindowPtr::new(null_mut()),
             },
             blank: T::default(),
         }
@@ -92,7 +94,8 @@ impl<T: Blank, const SHIFT: u32> Sectioned<T, SHIFT> {
         let first = unsafe { make_blank::<T, P>(platform, range, pages * Self::PER_PAGE, found) };
         let word = first.as_ptr().map_addr(|addr| addr | pages);
         // Release: who finds the piece sees it blank.
-        self.pieces[section].0.store(word, Ordering::Release);
+        let right = ordering(Mutant::PieceRelaxed, Ordering::Release);
+        self.pieces[section].0.store(word, right);
     }
 
     /// Takes the piece of a section back.
@@ -129,7 +132,7 @@ impl<T: Blank, const SHIFT: u32> Sectioned<T, SHIFT> {
         self.window = Window {
             start,
             len: AtomicUsize::new(len),
-            base: AtomicPtr::new(first.wrapping_sub(start)),
+            base: WindowPtr::new(first.wrapping_sub(start)),
         };
     }
 
@@ -265,7 +268,7 @@ impl<T: Blank, const SHIFT: u32> Sectioned<T, SHIFT> {
         let first = Table::<T>::leaked_elements(len);
         let mut table = Self::new(Table::leaked(0));
         table.window.len = AtomicUsize::new(len);
-        table.window.base = AtomicPtr::new(first.as_ptr());
+        table.window.base = WindowPtr::new(first.as_ptr());
         table
     }
 }

@@ -5,6 +5,7 @@ use foliant_platform::sync::atomic::{AtomicU64, Ordering};
 use foliant_units::{Pfn, PfnRange};
 
 use crate::boot::NodeId;
+use crate::mutant::{Mutant, ordering};
 use crate::ram::Table;
 
 /// Frames of a section: 128 MiB, the unit in which memory comes, goes and is
@@ -178,7 +179,9 @@ impl Sections {
     }
 
     pub(crate) fn set(&self, section: usize, info: SectionInfo) {
-        self.words[section].info.store(info.word(), Ordering::Release);
+        // Release: who is told of the section sees its parts.
+        let right = ordering(Mutant::SectionRelaxed, Ordering::Release);
+        self.words[section].info.store(info.word(), right);
     }
 
     /// Where a part of a section lies; nothing if nowhere.

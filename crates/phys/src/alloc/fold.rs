@@ -7,6 +7,7 @@
 use foliant_platform::Platform;
 use foliant_platform::sync::atomic::{AtomicI64, Ordering};
 
+use crate::mutant::{Mutant, is_on};
 use crate::phys::Phys;
 use crate::zone::{Zone, ZoneId};
 
@@ -16,7 +17,7 @@ impl Zone {
     pub(crate) fn fold_in(&self, delta: &AtomicI64, by: i64) {
         let sum = delta.load(Ordering::Relaxed) + by;
         if sum.abs() >= self.fold_at() {
-            self.free.fetch_add(sum, Ordering::Relaxed);
+            self.fold(sum);
             delta.store(0, Ordering::Relaxed);
         } else {
             delta.store(sum, Ordering::Relaxed);
@@ -27,7 +28,15 @@ impl Zone {
     pub(crate) fn fold_all(&self, delta: &AtomicI64) {
         let sum = delta.load(Ordering::Relaxed);
         delta.store(0, Ordering::Relaxed);
-        self.free.fetch_add(sum, Ordering::Relaxed);
+        self.fold(sum);
+    }
+
+    fn fold(&self, by: i64) {
+        if is_on(Mutant::FoldInTwoSteps) {
+            let free = self.free.load(Ordering::Relaxed);
+            return self.free.store(free + by, Ordering::Relaxed);
+        }
+        self.free.fetch_add(by, Ordering::Relaxed);
     }
 }
 

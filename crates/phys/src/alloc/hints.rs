@@ -7,6 +7,7 @@ use foliant_platform::sync::atomic::{AtomicU64, Ordering};
 use super::kind::BlockKind;
 use super::request::Mobility;
 use super::tag::Level;
+use crate::mutant::{Mutant, is_on};
 use crate::ram::Table;
 use crate::zone::Zone;
 
@@ -74,7 +75,7 @@ impl Hints {
             zone.hinted[map].fetch_sub(1, Ordering::Relaxed);
         }
         if let Some(map) = to
-            && self.word(map, block).fetch_or(bit, Ordering::Relaxed) & bit == 0
+            && self.set(map, block, bit) & bit == 0
         {
             zone.hinted[map].fetch_add(1, Ordering::Relaxed);
         }
@@ -118,6 +119,17 @@ impl Hints {
         None
     }
 
+    /// Sets bits of the word that `block` is in; returns what it was.
+    fn set(&self, map: usize, block: usize, bits: u64) -> u64 {
+        let word = self.word(map, block);
+        if is_on(Mutant::HintInTwoSteps) {
+            let before = word.load(Ordering::Relaxed);
+            word.store(before | bits, Ordering::Relaxed);
+            return before;
+        }
+        word.fetch_or(bits, Ordering::Relaxed)
+    }
+
     fn word(&self, map: usize, block: usize) -> &AtomicU64 {
         &self.words[map * self.per_map + block / 64].0
     }
@@ -151,12 +163,12 @@ impl Shifts<'_> {
         if bits == 0 {
             return;
         }
-        let word = self.hints.word(self.map, self.first);
         let hinted = &self.zone.hinted[self.map];
         if self.come {
-            let new = bits & !word.fetch_or(bits, Ordering::Relaxed);
+            let new = bits & !self.hints.set(self.map, self.first, bits);
             hinted.fetch_add(new.count_ones() as i32, Ordering::Relaxed);
         } else {
+            let word = self.hints.word(self.map, self.first);
             let gone = bits & word.fetch_and(!bits, Ordering::Relaxed);
             hinted.fetch_sub(gone.count_ones() as i32, Ordering::Relaxed);
         }

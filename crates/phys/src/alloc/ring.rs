@@ -4,6 +4,7 @@ use foliant_platform::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use foliant_units::Order;
 
 use super::entry::{BATCH, Batch, Entry};
+use crate::mutant::{Mutant, is_on};
 use crate::record::Stamp;
 
 const SLOTS: usize = 128;
@@ -130,10 +131,10 @@ impl Default for Ring {
 }
 
 impl Ring {
-    /// How many folios there are.
+    /// How many folios there are; for who is not behind the guard, about so many.
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        (self.tail.load(Ordering::Relaxed) - self.head.load(Ordering::Relaxed)) as usize
+        above(&self.tail, &self.head) as usize
     }
 
     /// Takes the folio that has been here longest, for a caller of the allocator.
@@ -220,16 +221,12 @@ impl Ring {
 
     /// Folios that callers took through this ring, since boot.
     pub(crate) fn taken(&self) -> u64 {
-        self.head
-            .load(Ordering::Relaxed)
-            .wrapping_sub(self.drained.load(Ordering::Relaxed))
+        above(&self.head, &self.drained)
     }
 
     /// Folios that callers gave back through this ring, since boot.
     pub(crate) fn given(&self) -> u64 {
-        self.tail
-            .load(Ordering::Relaxed)
-            .wrapping_sub(self.filled.load(Ordering::Relaxed))
+        above(&self.tail, &self.filled)
     }
 
     /// The folios, for audits.
@@ -238,6 +235,17 @@ impl Ring {
         (0..self.len())
             .map(move |at| Entry::from_raw(self.slots[(head + at) % SLOTS].load(Ordering::Relaxed)))
     }
+}
+
+/// By how much one position is above another. Who reads them from outside may
+/// see the lower one moved by more than the higher.
+#[inline]
+fn above(higher: &AtomicU64, lower: &AtomicU64) -> u64 {
+    let (higher, lower) = (higher.load(Ordering::Relaxed), lower.load(Ordering::Relaxed));
+    if is_on(Mutant::CountWraps) {
+        return higher.wrapping_sub(lower);
+    }
+    higher.saturating_sub(lower)
 }
 
 #[cfg(all(test, not(loom)))]

@@ -341,6 +341,10 @@ impl Tag {
 
     fn update(&self, change: impl Fn(u32) -> u32) -> u32 {
         let mut now = self.0.load(Ordering::Relaxed);
+        if is_on(Mutant::KindInTwoSteps) {
+            self.0.store(change(now), Ordering::Relaxed);
+            return now;
+        }
         loop {
             match self
                 .0

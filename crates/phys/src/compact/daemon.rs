@@ -9,6 +9,7 @@ use super::when::Compacted;
 use crate::alloc::Event;
 use crate::boot::NodeId;
 use crate::migrate::Migrator;
+use crate::mutant::{Mutant, is_on};
 use crate::phys::Phys;
 use crate::zone::MAX_NODES;
 
@@ -20,6 +21,34 @@ impl Daemons {
     pub(crate) fn new() -> Self {
         Self(core::array::from_fn(|_| AtomicU32::new(0)))
     }
+
+    /// Asks a node's thread for a folio of `order`; whether it has to be woken:
+    /// then nothing was asked of it since it last looked.
+    pub(crate) fn ask(&self, node: NodeId, order: Order) -> bool {
+        let Some(wanted) = self.0.get(node.index()) else {
+            return false;
+        };
+        let order = u32::from(order.raw()) + 1;
+        if is_on(Mutant::AskInTwoSteps) {
+            let before = wanted.load(Ordering::Acquire);
+            wanted.store(before.max(order), Ordering::Release);
+            return before == 0;
+        }
+        wanted.fetch_max(order, Ordering::AcqRel) == 0
+    }
+
+    /// The largest order that was asked of a node's thread, once.
+    pub(crate) fn answer(&self, node: NodeId) -> Option<Order> {
+        let wanted = self.0.get(node.index())?;
+        let order = if is_on(Mutant::AnswerInTwoSteps) {
+            let order = wanted.load(Ordering::Acquire);
+            wanted.store(0, Ordering::Release);
+            order
+        } else {
+            wanted.swap(0, Ordering::AcqRel)
+        };
+        Order::new(u8::try_from(order.checked_sub(1)?).ok()?)
+    }
 }
 
 impl<P: Platform> Phys<P> {
@@ -28,11 +57,11 @@ impl<P: Platform> Phys<P> {
     /// # Linux source concept
     /// `wakeup_kcompactd()`.
     pub fn wake_compaction(&self, node: NodeId, order: Order) {
-        let (Some(wanted), Some(migrator)) = (self.daemons.0.get(node.index()), self.migrator()) else {
+        let Some(migrator) = self.migrator() else {
             return;
         };
         // Whoever finds it asleep wakes it.
-        if wanted.fetch_max(u32::from(order.raw()) + 1, Ordering::AcqRel) == 0 {
+        if self.daemons.ask(node, order) {
             migrator.wake(node);
         }
     }
@@ -47,8 +76,7 @@ impl<P: Platform> Phys<P> {
     /// # Linux source concept
     /// `kcompactd_do_work()`.
     pub fn compaction_daemon(&self, node: NodeId, migrator: &dyn Migrator) -> Option<Compacted> {
-        let wanted = self.daemons.0.get(node.index())?.swap(0, Ordering::AcqRel);
-        let order = Order::new(u8::try_from(wanted.checked_sub(1)?).ok()?)?;
+        let order = self.daemons.answer(node)?;
         self.count(Event::CompactDaemonWake, 1);
         let mut best = Compacted::Skipped;
         for (id, zone) in self.zones.iter().filter(|(_, zone)| zone.node() == node) {

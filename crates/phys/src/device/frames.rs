@@ -41,16 +41,17 @@ impl<P: Platform> Phys<P> {
         if !inside || !pfn.is_aligned_to(order.frames()) || map.kind().is_held() {
             return None;
         }
-        let mut state = map.state.lock();
-        let idle = |pfn| self.head(pfn) == pfn && self.record(pfn).refs.get() == 0;
-        if state.ended || !PfnRange::new(pfn, end).iter().all(idle) {
-            return None;
-        }
-        state.taken += 1;
-        let record = self.record(pfn);
-        record.begin(order, Owner::Device);
-        record.refs.make_findable();
-        Some(Frame::new(self, pfn))
+        let idle = |pfn| self.head(pfn) == pfn && self.record(pfn).is_idle();
+        let begin = || {
+            let all = PfnRange::new(pfn, end).iter().all(idle);
+            if all {
+                let record = self.record(pfn);
+                record.begin(order, Owner::Device);
+                record.refs.make_findable();
+            }
+            all
+        };
+        map.take(begin).then(|| Frame::new(self, pfn))
     }
 
     /// The last reference to a device's folio has gone.
@@ -67,7 +68,7 @@ impl<P: Platform> Phys<P> {
             ops.freed(pfn, order);
         }
         if !map.kind().is_held() {
-            map.state.lock().taken -= 1;
+            map.give();
         }
     }
 

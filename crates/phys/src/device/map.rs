@@ -3,11 +3,10 @@
 use std_alloc::sync::Arc;
 
 use foliant_platform::Platform;
-use foliant_platform::sync::SpinLock;
 use foliant_units::{Order, Pfn, PfnRange, PhysRange};
 
 use super::error::DeviceError;
-use super::memory::{DeviceMap, DeviceMemory, MapState};
+use super::memory::{DeviceMap, DeviceMemory};
 use crate::alloc::{BLOCK, block_of};
 use crate::frame::Frame;
 use crate::phys::Phys;
@@ -37,11 +36,8 @@ impl<P: Platform> Phys<P> {
             RecordsIn::OldMemory => 0,
             RecordsIn::NewMemory => (sections.end - sections.start) as u64 * BLOCK as u64,
         };
-        let map = Arc::new(DeviceMap {
-            usable: PfnRange::new(frames.start + own, frames.end),
-            memory,
-            state: SpinLock::new(MapState::default()),
-        });
+        let usable = PfnRange::new(frames.start + own, frames.end);
+        let map = Arc::new(DeviceMap::new(memory, usable));
         self.show_device(&map)?;
         for section in sections.clone() {
             if let Err(error) = self.give_device_section(section, &map) {
@@ -227,25 +223,23 @@ impl<P: Platform> Phys<P> {
 
     /// From here on nobody can take or find a folio of the map.
     fn end_map(&self, map: &DeviceMap) -> Result<(), DeviceError> {
-        let mut state = map.state.lock();
-        if state.ended {
-            return Err(DeviceError::NotMapped);
+        map.end(|| match map.kind().is_held() {
+            true => self.freeze_all(map.usable),
+            false => Ok(()),
+        })
+    }
+
+    /// Takes the map's own references to all frames, unless somebody has one too.
+    fn freeze_all(&self, frames: PfnRange) -> Result<(), DeviceError> {
+        let freeze = |&pfn: &Pfn| self.record(pfn).refs.freeze(1);
+        let frozen = frames.iter().take_while(freeze).count() as u64;
+        if frozen == frames.len() {
+            return Ok(());
         }
-        if state.taken > 0 {
-            return Err(DeviceError::Busy(state.taken));
-        }
-        if map.kind().is_held() {
-            let freeze = |&pfn: &Pfn| self.record(pfn).refs.freeze(1);
-            let frozen = map.usable.iter().take_while(freeze).count() as u64;
-            if frozen < map.usable.len() {
-                let back = PfnRange::new(map.usable.start, map.usable.start + frozen);
-                back.iter().for_each(|pfn| self.record(pfn).refs.thaw(1));
-                let used = map.usable.iter().filter(|&pfn| self.record(pfn).refs.get() > 1);
-                return Err(DeviceError::Busy(used.count().max(1) as u64));
-            }
-        }
-        state.ended = true;
-        Ok(())
+        let back = PfnRange::new(frames.start, frames.start + frozen);
+        back.iter().for_each(|pfn| self.record(pfn).refs.thaw(1));
+        let used = frames.iter().filter(|&pfn| self.record(pfn).refs.get() > 1);
+        Err(DeviceError::Busy(used.count().max(1) as u64))
     }
 }
 

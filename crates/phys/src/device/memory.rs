@@ -6,7 +6,9 @@ use std_alloc::sync::Arc;
 use foliant_platform::sync::SpinLock;
 use foliant_units::{Order, Pfn, PfnRange};
 
+use super::error::DeviceError;
 use crate::boot::NodeId;
+use crate::mutant::{Mutant, is_on};
 use crate::plug::RecordsIn;
 
 /// How a device's memory behaves.
@@ -89,16 +91,16 @@ pub struct DeviceMap {
     pub(super) memory: DeviceMemory,
     /// The frames that do not hold records.
     pub(super) usable: PfnRange,
-    pub(super) state: SpinLock<MapState>,
+    state: SpinLock<MapState>,
 }
 
 /// What changes of a map.
 #[derive(Clone, Copy, Default, Debug)]
-pub(super) struct MapState {
+struct MapState {
     /// Folios that somebody has.
-    pub(super) taken: u64,
+    taken: u64,
     /// It is gone.
-    pub(super) ended: bool,
+    ended: bool,
 }
 
 impl DeviceMap {
@@ -120,6 +122,48 @@ impl DeviceMap {
     /// How many of its folios somebody has; of generic memory none is counted.
     pub fn taken(&self) -> u64 {
         self.state.lock().taken
+    }
+}
+
+impl DeviceMap {
+    pub(crate) fn new(memory: DeviceMemory, usable: PfnRange) -> Self {
+        Self {
+            memory,
+            usable,
+            state: SpinLock::new(MapState::default()),
+        }
+    }
+
+    /// Takes a folio, if the map has not ended and `begin`, asked under the
+    /// lock, found it idle and gave it its first reference.
+    pub(crate) fn take(&self, begin: impl FnOnce() -> bool) -> bool {
+        let mut state = self.state.lock();
+        let over = state.ended && !is_on(Mutant::TakeEnded);
+        if over || !begin() {
+            return false;
+        }
+        state.taken += 1;
+        true
+    }
+
+    /// A folio that was taken is idle again, and its owner was told.
+    pub(crate) fn give(&self) {
+        self.state.lock().taken -= 1;
+    }
+
+    /// Ends the map, if nobody has any of it and `last`, asked under the lock,
+    /// agrees: from here on no folio is taken.
+    pub(crate) fn end(&self, last: impl FnOnce() -> Result<(), DeviceError>) -> Result<(), DeviceError> {
+        let mut state = self.state.lock();
+        if state.ended {
+            return Err(DeviceError::NotMapped);
+        }
+        if state.taken > 0 && !is_on(Mutant::EndTaken) {
+            return Err(DeviceError::Busy(state.taken));
+        }
+        last()?;
+        state.ended = true;
+        Ok(())
     }
 }
 

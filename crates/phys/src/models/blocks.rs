@@ -147,3 +147,48 @@ fn loom_nothing_leaves_an_isolated_block() {
         &[Mutant::KindBeforeClaim],
     );
 }
+
+#[test]
+fn loom_neighbours_keep_their_hints() {
+    holds_and_catches(
+        || {
+            let one = Arc::new(Memory::full());
+            let two = one.clone();
+            let mover = thread::spawn(move || two.blocks.move_level(&two.zone, 1, Level::Full, Level::Low));
+            assert!(one.blocks.move_level(&one.zone, 0, Level::Full, Level::Low));
+            assert!(mover.join().unwrap());
+            let map = map_of(BlockKind::Of(Mobility::Unmovable), Level::Low).unwrap();
+            let hinted = |from| one.blocks.hints.next(&one.zone, map, from);
+            assert_eq!((hinted(0), hinted(1)), (Some(0), Some(1)));
+            (0..2).for_each(|block| {
+                one.blocks.move_level(&one.zone, block, Level::Low, Level::Full);
+            });
+            assert_eq!(hinted(0), None, "the count of hints is wrong");
+        },
+        &[Mutant::HintInTwoSteps],
+    );
+}
+
+#[test]
+fn loom_a_block_is_set_aside_once_and_stays_as_full_as_it_is() {
+    holds_and_catches(
+        || {
+            let one = Arc::new(Memory::full());
+            let set_aside = |memory: &Memory| {
+                let claim = memory.blocks.tags[0].claim();
+                memory
+                    .blocks
+                    .rekind(&claim, &memory.zone, 0, |tag| tag.set_high_atomic())
+            };
+            let (two, three) = (one.clone(), one.clone());
+            let other = thread::spawn(move || set_aside(&two));
+            let mover = thread::spawn(move || three.blocks.tags[0].move_level(Level::Full, Level::Mid));
+            let mine = set_aside(&one);
+            assert!(mine != other.join().unwrap(), "it would be counted twice, or not");
+            assert!(mover.join().unwrap());
+            let tag = &one.blocks.tags[0];
+            assert_eq!((tag.kind(), tag.level()), (BlockKind::HighAtomic, Level::Mid));
+        },
+        &[Mutant::KindInTwoSteps],
+    );
+}

@@ -142,3 +142,17 @@ fn loom_entries_come_and_go_without_a_loss() {
         &[Mutant::UnmapInTwoSteps],
     );
 }
+
+#[test]
+fn loom_a_count_that_is_too_high_is_never_the_last() {
+    holds_and_catches(
+        || {
+            let one = Arc::new(Count::full());
+            let takers = [one.clone(), one.clone()].map(|count| thread::spawn(move || count.get_another()));
+            assert!(one.put() != Left::None, "others have it");
+            takers.into_iter().for_each(|taker| taker.join().unwrap());
+            assert!(one.put() != Left::None, "it sticks");
+        },
+        &[Mutant::StickLate],
+    );
+}

@@ -1,13 +1,17 @@
-//! The guard of a CPU that threads share.
+//! What belongs to a CPU or a node and is looked at by others.
 
 use foliant_platform::sync::Arc;
+use foliant_platform::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use foliant_units::{Order, Pfn};
 use loom::thread;
 
 use super::holds_and_catches;
 use super::world::Shared;
 use crate::alloc::{CpuArea, Entry, Event, Ring};
+use crate::boot::NodeId;
+use crate::compact::Daemons;
 use crate::mutant::Mutant;
+use crate::zone::{Zone, ZoneId, ZoneKind};
 
 #[derive(Default)]
 struct Cpu {
@@ -86,5 +90,69 @@ fn loom_whoever_gave_a_reason_finds_the_short_ways_closed() {
             Mutant::CloseRelaxed,
             Mutant::RememberStores,
         ],
+    );
+}
+
+#[test]
+fn loom_whoever_counts_from_outside_sees_no_more_than_there_can_be() {
+    holds_and_catches(
+        || {
+            let one = Cpu::with_entries(1);
+            let two = one.clone();
+            let other = thread::spawn(move || [two.ring.len() as u64, two.ring.taken(), two.ring.given()]);
+            one.ring.fill(&[Entry::new(Pfn::new(1), false)]);
+            assert_eq!(one.ring.drain(2).len(), 2);
+            let seen = other.join().unwrap();
+            assert!(seen.iter().all(|&count| count <= 2), "{seen:?}");
+        },
+        &[Mutant::CountWraps],
+    );
+}
+
+#[test]
+fn loom_what_cpus_fold_into_a_zone_adds_up() {
+    holds_and_catches(
+        || {
+            let one = Arc::new(Zone::new(ZoneId::default(), ZoneKind::Normal, NodeId(0)));
+            let two = one.clone();
+            let other = thread::spawn(move || two.fold_in(&AtomicI64::new(2), 3));
+            let delta = AtomicI64::new(-4);
+            one.fold_all(&delta);
+            other.join().unwrap();
+            assert_eq!(delta.load(Ordering::Relaxed), 0);
+            assert_eq!(one.free.load(Ordering::Relaxed), 1);
+        },
+        &[Mutant::FoldInTwoSteps],
+    );
+}
+
+#[test]
+fn loom_a_request_to_a_compaction_thread_is_done_or_wakes_it() {
+    holds_and_catches(
+        || {
+            let node = NodeId(0);
+            let one = Arc::new(Daemons::new());
+            let woken = Arc::new(AtomicU32::new(0));
+            let askers = [1, 2].map(|raw| {
+                let (daemons, woken) = (one.clone(), woken.clone());
+                thread::spawn(move || {
+                    if daemons.ask(node, Order::new(raw).unwrap()) {
+                        woken.fetch_add(1, Ordering::Relaxed);
+                    }
+                })
+            });
+            // The thread, which was awake for something else.
+            let before = one.answer(node);
+            askers.into_iter().for_each(|asker| asker.join().unwrap());
+            let after = one.answer(node);
+            let answers = u32::from(before.is_some()) + u32::from(after.is_some());
+            assert_eq!(
+                woken.load(Ordering::Relaxed),
+                answers,
+                "it sleeps on, or is woken for nothing"
+            );
+            assert_eq!(before.max(after), Order::new(2), "the largest was forgotten");
+        },
+        &[Mutant::AskInTwoSteps, Mutant::AnswerInTwoSteps],
     );
 }

@@ -9,8 +9,11 @@ extern crate std;
 
 mod blocks;
 mod counts;
+mod device;
 mod guards;
 mod lines;
+mod records;
+mod sections;
 mod world;
 
 use crate::mutant::{Mutant, survives};

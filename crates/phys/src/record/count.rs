@@ -8,6 +8,9 @@ use crate::mutant::{Mutant, is_on, ordering};
 const FINDABLE: u32 = 0x4000_0000;
 /// The number itself.
 const NUMBER: u32 = FINDABLE - 1;
+/// Numbers above this are wrong. As many again are left, so that those who take
+/// references before somebody has made the count stick cannot carry it over.
+const MOST: u32 = NUMBER / 2;
 /// Values from here up are wrong; they are pinned to [`SATURATED`].
 const LIMIT: u32 = 0x8000_0000;
 /// Far from both ends, so that racing steps cannot leave the wrong half.
@@ -27,7 +30,7 @@ pub enum Left {
     Underflow,
 }
 
-/// A count in `0..2^30` that, driven out of its range by a bug or an attack,
+/// A count in `0..2^29` that, driven out of its range by a bug or an attack,
 /// sticks at a value from which nothing is ever released: a leak is the lesser
 /// evil.
 ///
@@ -70,7 +73,7 @@ impl Count {
     #[inline]
     pub fn get_another(&self) {
         let before = self.0.fetch_add(1, Ordering::Relaxed);
-        if before & NUMBER == 0 || before & NUMBER == NUMBER || before >= LIMIT {
+        if before & NUMBER == 0 || before & NUMBER > most() || before >= LIMIT {
             self.stick();
         }
     }
@@ -85,7 +88,7 @@ impl Count {
             if closed || none || now >= LIMIT {
                 return false;
             }
-            if now & NUMBER == NUMBER {
+            if now & NUMBER > most() {
                 self.stick();
                 return true;
             }
@@ -178,6 +181,22 @@ impl Count {
     fn stick(&self) {
         self.0.store(SATURATED, Ordering::Relaxed);
     }
+
+    /// A count that was taken as often as it may.
+    #[cfg(all(test, loom))]
+    pub(crate) fn full() -> Self {
+        Self(AtomicU32::new(most() + 1))
+    }
+}
+
+/// The number from which on another reference makes the count stick.
+#[inline(always)]
+fn most() -> u32 {
+    if is_on(Mutant::StickLate) {
+        NUMBER - 1
+    } else {
+        MOST
+    }
 }
 
 #[cfg(all(test, not(loom)))]
@@ -197,7 +216,7 @@ mod tests {
     #[test]
     fn an_overflow_sticks_and_never_releases() {
         let count = Count::default();
-        count.0.store(NUMBER, Ordering::Relaxed);
+        count.0.store(MOST + 1, Ordering::Relaxed);
         count.get_another();
         assert_eq!(count.get(), u32::MAX);
         assert_eq!(count.put(), Left::Stuck);

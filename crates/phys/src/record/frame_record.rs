@@ -8,6 +8,7 @@ use super::flags::FrameFlags;
 use super::map_count::MapCount;
 use super::owner::Owner;
 use crate::alloc::RingClass;
+use crate::mutant::{Mutant, is_on, ordering};
 
 const ORDER_SHIFT: u32 = 48;
 const FLAGS: u64 = (1 << ORDER_SHIFT) - 1;
@@ -106,13 +107,20 @@ impl FrameRecord {
     /// Sets `flags`; returns which of all flags were set before.
     #[inline]
     pub fn set(&self, flags: FrameFlags) -> FrameFlags {
-        FrameFlags::from_bits_truncate(self.word.fetch_or(flags.bits(), Ordering::AcqRel))
+        if is_on(Mutant::FlagsInTwoSteps) {
+            let before = self.word.load(Ordering::Acquire);
+            self.word.store(before | flags.bits(), Ordering::Release);
+            return FrameFlags::from_bits_truncate(before);
+        }
+        let right = ordering(Mutant::LockRelaxed, Ordering::AcqRel);
+        FrameFlags::from_bits_truncate(self.word.fetch_or(flags.bits(), right))
     }
 
     /// Clears `flags`; returns which of all flags were set before.
     #[inline]
     pub fn clear(&self, flags: FrameFlags) -> FrameFlags {
-        FrameFlags::from_bits_truncate(self.word.fetch_and(!flags.bits(), Ordering::AcqRel))
+        let right = ordering(Mutant::UnlockRelaxed, Ordering::AcqRel);
+        FrameFlags::from_bits_truncate(self.word.fetch_and(!flags.bits(), right))
     }
 
     /// Sets or clears `flags`.
@@ -204,8 +212,16 @@ impl FrameRecord {
     /// Makes this a free frame's record, keeping `flags`.
     #[inline]
     pub(crate) fn end(&self, flags: FrameFlags) {
-        self.word.store(flags.bits(), Ordering::Relaxed);
         self.mapping.store(0, Ordering::Relaxed);
+        // Release, and last: who finds the record idle sees all that was done.
+        self.word.store(flags.bits(), Ordering::Release);
+    }
+
+    /// Whether the frame has no reference, and whoever put the last one is done
+    /// with the record: for those who take a frame that the allocator does not have.
+    pub(crate) fn is_idle(&self) -> bool {
+        let ended = self.word.load(Ordering::Acquire) & OWNER == 0 || is_on(Mutant::TakeHalfEnded);
+        ended && self.refs.get() == 0
     }
 }
 
