@@ -44,8 +44,9 @@ impl OwnTables<'_> {
 }
 
 impl<P: Platform> Phys<P> {
-    /// Whether a frame holds tables of this crate.
-    pub(crate) fn is_table(&self, pfn: Pfn) -> bool {
+    /// Whether a frame holds tables of this crate: records and what goes with
+    /// them. Those are somebody's though they may not be counted as anybody's.
+    pub fn is_table(&self, pfn: Pfn) -> bool {
         let tag = self.blocks.tags.get(block_of(pfn));
         tag.is_some_and(|tag| tag.is_tables())
             || self

@@ -196,7 +196,7 @@ impl<L: Levels> SoftMachineOf<L> {
         let Some(record) = phys.find_record(frame) else {
             return;
         };
-        if record.refs.get() != 0 || record.has(FrameFlags::RESERVED) {
+        if record.refs.get() != 0 || record.has(FrameFlags::RESERVED) || phys.is_table(frame) {
             return;
         }
         if phys.record(phys.head(frame)).refs.get() == 0 {
