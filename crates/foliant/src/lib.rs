@@ -37,6 +37,30 @@
 //! with it what a kernel maps for itself: `vmalloc`, stacks with a guard below,
 //! slots that never move, memory for each CPU.
 //!
+//! All RAM has an address of its own besides, at a constant distance. One line
+//! says so, and from then on memory that is added while the kernel runs is
+//! mapped, and memory that is removed is not:
+//!
+//! ```
+//! # #[cfg(feature = "kvirt")] {
+//! use foliant::arch::layout::{Paging, Version, X86_64Bases};
+//! use foliant::kvirt::direct::{FollowingConfig, FollowingMap};
+//! use foliant::paging::PageTables;
+//! use foliant::prelude::*;
+//! use std::sync::Arc;
+//!
+//! fn show_ram<P: Mmu>(tables: &Arc<PageTables<P>>) -> Result<Arc<FollowingMap<P>>, Errno> {
+//!     let places = X86_64Bases::fixed(Paging::Four, Version::Linux618);
+//!     FollowingMap::of_ram(tables, FollowingConfig::x86_64(&places))
+//! }
+//! # }
+//! ```
+//!
+//! A kernel whose boot has mapped RAM already goes on in those tables
+//! (`EarlyTables::kernel_tables`, `FollowingMap::of_boot`). Programs' tables get
+//! the top entries that are new with `FollowingMap::sync`, or in the handler of
+//! the fault that shows that one is missing, with `FollowingMap::fault`.
+//!
 //! # 5. Addresses become programs
 //!
 //! `mm` is what programs see of all this: mappings that split and merge, pages

@@ -41,6 +41,52 @@ impl<P: Mmu, F: Format> Tree<PhysStore<P>, F> {
         Self::with(phys, P::kernel_context).map(Self::lending)
     }
 
+    /// The kernel's own tables as the boot made them, before there were frames
+    /// to allocate; what of them becomes empty later is given to the allocator.
+    ///
+    /// # Errors
+    /// What [`Mmu::kernel_context`] says; nothing has changed then.
+    ///
+    /// # Safety
+    /// 1. The frame at `root`, and all that are linked from it, are tables in
+    ///    format `F` in RAM of `phys`, each linked once, which the boot reserved.
+    /// 2. From now on nobody else changes them, reads them but as words of
+    ///    theirs, or gives them back. Other roots link tables right below this
+    ///    root only, or such as are never emptied.
+    ///
+    /// # Linux source concept
+    /// `init_mm`, whose root is `swapper_pg_dir`.
+    pub unsafe fn adopt_kernel(phys: &Arc<Phys<P>>, root: PhysAddr) -> Result<Self, Errno> {
+        let context = phys.platform().kernel_context(root)?;
+        let tree = Self::in_store(PhysStore {
+            phys: phys.clone(),
+            root: root.frame(),
+            request: request::<P, F>(phys),
+            context,
+        })
+        .lending();
+        tree.count(F::GEOMETRY.top(), false);
+        tree.adopt_table(root.frame(), F::GEOMETRY.top());
+        Ok(tree)
+    }
+
+    /// Begins the record of a table and of those below it, at most five deep.
+    fn adopt_table(&self, table: Pfn, level: Level) {
+        let words = self.store().words(table);
+        let mut live = 0;
+        for index in 0..F::GEOMETRY.entries(level) {
+            let entry = words.load::<F>(index);
+            live += u32::from(!entry.is_empty());
+            if let Some(below) = F::GEOMETRY.below(level)
+                && entry.is_table(level)
+            {
+                self.adopt_table(entry.target(level).frame(), below);
+            }
+        }
+        begin(self.phys().record(table), live);
+        self.count(level, true);
+    }
+
     fn with(
         phys: &Arc<Phys<P>>,
         context: impl FnOnce(&P, PhysAddr) -> Result<P::Context, Errno>,
@@ -97,7 +143,9 @@ impl<P: Mmu> Store for PhysStore<P> {
 
     fn release_empty(&self, table: Pfn) {
         self.phys.record(table).clear(FrameFlags::TABLE);
-        self.phys.adopt(table).put_zeroed();
+        if !self.phys.put_reserved(table) {
+            self.phys.adopt(table).put_zeroed();
+        }
     }
 
     #[inline]
@@ -106,7 +154,8 @@ impl<P: Mmu> Store for PhysStore<P> {
         // SAFETY:
         // 1. The number is the root's, or comes from a link that this crate
         //    wrote and that `allocate` had the frames for: as many as the
-        //    format of the tree says whose store this is.
+        //    format of the tree says whose store this is. Or they are the
+        //    boot's, of which `adopt_kernel` was promised the same.
         // 2. Nobody else knows the frame: it is given back when no descent can
         //    reach it any more.
         unsafe { TableWords::new(self.phys.platform(), table) }
@@ -165,17 +214,23 @@ fn request<P: Mmu, F: Format>(phys: &Phys<P>) -> AllocRequest {
 
 fn allocate<P: Mmu>(phys: &Phys<P>, request: AllocRequest) -> Result<Pfn, AllocError> {
     let table = phys.alloc(request)?.into_pfn();
-    let record = phys.record(table);
+    begin(phys.record(table), 0);
+    Ok(table)
+}
+
+/// Begins the record of a table with so many entries.
+fn begin(record: &FrameRecord, live: u32) {
     record.set(FrameFlags::TABLE);
     // The record's words are whatever the last owner left.
     record.lock.store(0, Ordering::Relaxed);
-    record.count.store(0, Ordering::Relaxed);
-    Ok(table)
+    record.count.store(live, Ordering::Relaxed);
 }
 
 fn release<P: Mmu>(phys: &Phys<P>, table: Pfn) {
     phys.record(table).clear(FrameFlags::TABLE);
-    drop(phys.adopt(table));
+    if !phys.put_reserved(table) {
+        drop(phys.adopt(table));
+    }
 }
 
 impl Header for &FrameRecord {

@@ -1,10 +1,15 @@
 //! Frames for page tables before there are zones.
 #![allow(unsafe_code)]
 
+use alloc::collections::BTreeSet;
+use alloc::sync::Arc;
+
 use foliant_arch::{Entry, EntryMemory, Format, Level};
+use foliant_paging::PageTables;
 use foliant_phys::boot::{BootRequest, Memblock};
-use foliant_platform::Platform;
-use foliant_units::{PAGE_SIZE, Pfn, PfnRange, PhysAddr, PhysRange};
+use foliant_phys::{FrameFlags, Phys};
+use foliant_platform::{Mmu, Platform};
+use foliant_units::{Errno, PAGE_SIZE, Pfn, PfnRange, PhysAddr, PhysRange};
 
 use super::error::EarlyError;
 use super::words::TableWords;
@@ -112,6 +117,59 @@ impl<P: Platform> EarlyTables<P> {
         let below = self.take_one(memblock)?.base();
         self.set_entry::<F>(table, index, F::link(below, level));
         Ok(below)
+    }
+
+    /// Makes the tables at `root` the kernel's own, as they are, now that there
+    /// are frames to allocate. Other roots that were made early stay as they
+    /// are: they link only what is right below the root, or the image's.
+    ///
+    /// # Errors
+    /// `INVAL` if `root` and what is linked from it are not tables of format `F`
+    /// that were taken here, each linked once, in memory that `phys` took over; what [`Mmu::kernel_context`] says.
+    ///
+    /// # Linux source concept
+    /// `swapper_pg_dir` as the root of `init_mm`.
+    pub fn kernel_tables<F: Format>(
+        self,
+        phys: &Arc<Phys<P>>,
+        root: PhysAddr,
+    ) -> Result<PageTables<P, F>, Errno>
+    where
+        P: Mmu,
+    {
+        let mut seen = BTreeSet::new();
+        let ours = self.are_ours::<F>(root, F::GEOMETRY.top(), &mut seen);
+        let stays = |&at: &PhysAddr| {
+            let range = PhysRange::new(at, at + PAGE_SIZE as u64);
+            let record = phys.find_record(at.frame());
+            phys.platform().has_ram(range)
+                && self.words.is_of(phys.platform(), at)
+                && record.is_some_and(|record| record.has(FrameFlags::RESERVED))
+        };
+        if !ours || !seen.iter().all(stays) {
+            return Err(Errno::INVAL);
+        }
+        // SAFETY:
+        // 1. All of them were looked at just now: frames of the machine's RAM
+        //    that memblock gave and that are reserved still, linked once.
+        // 2. This value was the right to change them, and it ends here; it lent
+        //    it to nobody and gives nothing back.
+        unsafe { PageTables::adopt_kernel(phys, root) }
+    }
+
+    /// Whether a table and those below it were taken here, and not seen yet.
+    fn are_ours<F: Format>(&self, table: PhysAddr, level: Level, seen: &mut BTreeSet<PhysAddr>) -> bool {
+        let frame = PhysRange::new(table, table + PAGE_SIZE as u64);
+        if !self.given.is_reserved(frame) || !seen.insert(table) {
+            return false;
+        }
+        let Some(below) = F::GEOMETRY.below(level) else {
+            return true;
+        };
+        (0..F::GEOMETRY.entries(level)).all(|index| {
+            let entry = self.entry::<F>(table, index);
+            !entry.is_table(level) || self.are_ours::<F>(entry.target(level), below, seen)
+        })
     }
 
     /// An address in a frame that was not given out is a bug of the caller.

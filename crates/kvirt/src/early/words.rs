@@ -20,6 +20,11 @@ impl<P: Platform> TableWords<P> {
         Self { platform }
     }
 
+    /// Whether `at` is the same RAM in `platform` as here.
+    pub(super) fn is_of(&self, platform: &P, at: PhysAddr) -> bool {
+        platform.ram(at) == self.platform.ram(at)
+    }
+
     /// Empties the table in `frame`.
     pub(super) fn clear(&self, frame: Pfn) {
         for at in (0..PAGE_SIZE as u64).step_by(8) {

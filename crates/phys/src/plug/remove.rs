@@ -5,7 +5,7 @@ use foliant_units::{Order, Pfn, PfnRange, PhysRange};
 
 use super::error::RemoveError;
 use crate::phys::Phys;
-use crate::record::Owner;
+use crate::record::{FrameFlags, Owner};
 use crate::sections::{Origin, Part, SECTION, SectionInfo, frames_of, section_of};
 
 impl<P: Platform> Phys<P> {
@@ -88,17 +88,34 @@ impl<P: Platform> Phys<P> {
         }
     }
 
+    /// Gives a frame that boot reserved for the caller to the allocator; tells
+    /// whether it was one. Watermarks stay as they are.
+    ///
+    /// # Linux source concept
+    /// `free_reserved_page()`, as `free_pagetable()` uses it.
+    pub fn put_reserved(&self, pfn: Pfn) -> bool {
+        let reserved = !self.is_table(pfn) && self.record(pfn).has(FrameFlags::RESERVED);
+        if reserved {
+            self.free_each(PfnRange::new(pfn, pfn + 1));
+        }
+        reserved
+    }
+
     /// Gives frames that were reserved since boot to the allocator.
     ///
     /// # Linux source concept
     /// `free_reserved_page()`.
     fn free_reserved(&self, frames: PfnRange) {
+        self.free_each(frames);
+        self.settle();
+    }
+
+    fn free_each(&self, frames: PfnRange) {
         for pfn in frames.iter() {
             let Some(id) = self.zone_of(pfn) else { continue };
             self.record(pfn).begin(Order::ZERO, Owner::Records);
             self.zones.get(id).manage_used(1);
             drop(self.adopt(pfn));
         }
-        self.settle();
     }
 }

@@ -82,7 +82,8 @@ impl<P: Mmu, F: KernelFormat> FollowingMap<P, F> {
         }
     }
 
-    /// The same where RAM is mapped in these tables already, by the boot.
+    /// The same where the boot has mapped RAM in these tables already
+    /// ([`kernel_tables`](crate::early::EarlyTables::kernel_tables)).
     ///
     /// # Errors
     /// `NOMEM` without a frame for a table; what the boot mapped stays.
