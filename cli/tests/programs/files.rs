@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::data;
-use crate::harness::Case;
+use crate::harness::{Case, build_c};
 
 #[test]
 fn cat_of_100_megabytes() {
@@ -82,4 +82,11 @@ fn grep_through_a_tree() {
 #[test]
 fn many_small_files() {
     Case::shell("for i in $(seq 200); do echo $i > f$i; done; cat f* | sort -n | tail -2; mv f1 g1; ln -s g1 l; cat l; ln g1 h; stat -c '%h %s %F' g1 l; rm f*; ls; rm -f g1 l h").same();
+}
+
+#[test]
+fn what_can_be_spliced_and_copied_without_passing_through_the_program() {
+    if let Some(program) = build_c("splice", &[]) {
+        Case::new(&[&program.to_string_lossy()]).same();
+    }
 }

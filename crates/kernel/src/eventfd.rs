@@ -10,7 +10,7 @@ use foliant_uapi::open::OpenFlags;
 use foliant_uapi::poll::PollEvents;
 use foliant_units::Errno;
 
-use crate::fs::{File, FileStat, READABLE, Sink, Source, WRITABLE, anonymous_stat};
+use crate::fs::{File, FileStat, READABLE, Sink, Source, Splices, WRITABLE, anonymous_stat};
 use crate::park::WaitQueue;
 
 /// The counter of `eventfd(2)`.
@@ -90,6 +90,10 @@ impl<M: Mmu> File<M> for EventFd {
 
     fn queue(&self) -> Option<WaitQueue> {
         Some(self.changed.clone())
+    }
+
+    fn splices(&self) -> Splices {
+        Splices::empty()
     }
 
     fn stat(&self) -> Result<FileStat, Errno> {

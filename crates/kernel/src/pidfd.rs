@@ -8,7 +8,7 @@ use core::any::Any;
 use foliant_uapi::poll::PollEvents;
 use foliant_units::Errno;
 
-use crate::fs::{File, FileStat, READABLE, anonymous_stat};
+use crate::fs::{File, FileStat, READABLE, Splices, anonymous_stat};
 use crate::machine::UserMachine;
 use crate::park::WaitQueue;
 use crate::process::Process;
@@ -42,6 +42,10 @@ impl<M: UserMachine> File<M> for PidFd<M> {
 
     fn queue(&self) -> Option<WaitQueue> {
         Some(self.process.ended.clone())
+    }
+
+    fn splices(&self) -> Splices {
+        Splices::empty()
     }
 
     fn stat(&self) -> Result<FileStat, Errno> {

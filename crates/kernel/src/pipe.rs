@@ -185,6 +185,21 @@ impl PipeEnd {
         Ok(state.bytes.iter().take(most).copied().collect())
     }
 
+    /// Bytes that could be written now.
+    ///
+    /// # Errors
+    /// `AGAIN` if there are none, `PIPE` if nobody will ever read.
+    pub fn room(&self) -> Result<usize, Errno> {
+        let state = self.pipe.state.lock();
+        if state.readers == 0 {
+            return Err(Errno::PIPE);
+        }
+        match state.capacity.saturating_sub(state.bytes.len()) {
+            0 => Err(Errno::AGAIN),
+            room => Ok(room),
+        }
+    }
+
     /// Takes what a reader gets next; `None` if it must wait.
     fn take(&self, most: usize) -> Option<Vec<u8>> {
         let mut state = self.pipe.state.lock();

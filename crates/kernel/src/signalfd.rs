@@ -11,7 +11,7 @@ use foliant_uapi::poll::{PollEvents, SignalFdInfo};
 use foliant_uapi::{FromBytes, IntoBytes, SigInfo, SigSet};
 use foliant_units::Errno;
 
-use crate::fs::{File, FileStat, Sink, anonymous_stat};
+use crate::fs::{File, FileStat, Sink, Splices, anonymous_stat};
 use crate::machine::UserMachine;
 use crate::park::WaitQueue;
 use crate::task::Task;
@@ -77,6 +77,10 @@ impl<M: UserMachine> File<M> for SignalFd<M> {
 
     fn queue(&self) -> Option<WaitQueue> {
         Some(self.arrivals.clone())
+    }
+
+    fn splices(&self) -> Splices {
+        Splices::empty()
     }
 
     fn stat(&self) -> Result<FileStat, Errno> {

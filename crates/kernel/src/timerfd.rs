@@ -12,7 +12,7 @@ use foliant_uapi::poll::PollEvents;
 use foliant_uapi::time::{ClockId, Itimerspec, Timespec};
 use foliant_units::Errno;
 
-use crate::fs::{File, FileStat, Sink, anonymous_stat};
+use crate::fs::{File, FileStat, Sink, Splices, anonymous_stat};
 use crate::kernel::Kernel;
 use crate::machine::UserMachine;
 use crate::park::WaitQueue;
@@ -184,6 +184,10 @@ impl<M: UserMachine> File<M> for TimerFd<M> {
 
     fn queue(&self) -> Option<WaitQueue> {
         Some(self.changed.clone())
+    }
+
+    fn splices(&self) -> Splices {
+        Splices::empty()
     }
 
     fn stat(&self) -> Result<FileStat, Errno> {

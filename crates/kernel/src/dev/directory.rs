@@ -16,7 +16,7 @@ use super::memory::{Device, DeviceFile};
 use crate::fs::pseudo::{Place, PseudoLink};
 use crate::fs::{
     Access, Caller, File, FileRef, FileStat, FileType, Node, NodeRef, OpenHow, Opened, Positioning, Sink,
-    magic,
+    Splices, magic,
 };
 
 /// A directory of the host in which some names mean something else.
@@ -149,6 +149,10 @@ impl<M: Mmu> File<M> for Listed<M> {
 
     fn read(&self, _: u64, _: &mut dyn Sink, _: OpenFlags) -> Result<usize, Errno> {
         Err(Errno::ISDIR)
+    }
+
+    fn splices(&self) -> Splices {
+        Splices::empty()
     }
 
     fn stat(&self) -> Result<FileStat, Errno> {

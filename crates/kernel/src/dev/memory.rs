@@ -11,7 +11,7 @@ use foliant_uapi::stat::{Mode, Statfs, makedev};
 use foliant_units::Errno;
 
 use crate::fs::{
-    File, FileRef, FileStat, FileType, Node, NodeRef, OpenHow, Positioning, Sink, Source, magic,
+    File, FileRef, FileStat, FileType, Node, NodeRef, OpenHow, Positioning, Sink, Source, Splices, magic,
     pseudo_statfs,
 };
 
@@ -162,6 +162,14 @@ impl<M: Mmu> File<M> for DeviceFile<M> {
         match self.device {
             Device::Full => Err(Errno::NOSPC),
             Device::Null | Device::Zero => Ok((from.left(), at)),
+        }
+    }
+
+    fn splices(&self) -> Splices {
+        if self.device == Device::Null {
+            Splices::TO
+        } else {
+            Splices::all()
         }
     }
 

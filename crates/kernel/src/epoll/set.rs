@@ -13,7 +13,7 @@ use foliant_units::Errno;
 
 use super::item::Item;
 use crate::fd::{Fd, OpenRef};
-use crate::fs::{File, FileStat, anonymous_stat};
+use crate::fs::{File, FileStat, Splices, anonymous_stat};
 use crate::park::WaitQueue;
 
 /// Sets inside sets, at most.
@@ -246,6 +246,10 @@ impl<M: Mmu> File<M> for Epoll<M> {
 
     fn queue(&self) -> Option<WaitQueue> {
         Some(self.ready.changed.clone())
+    }
+
+    fn splices(&self) -> Splices {
+        Splices::empty()
     }
 
     fn stat(&self) -> Result<FileStat, Errno> {

@@ -13,6 +13,7 @@ use super::buffer::Sink;
 use super::file::{File, Positioning};
 use super::kind::{Entry, FileType, put_entry};
 use super::node::{Caller, Node, NodeRef};
+use super::splices::Splices;
 use super::stat::FileStat;
 
 /// A directory that knows its own names.
@@ -60,6 +61,10 @@ impl<M: Mmu, D: Listed<M> + 'static> File<M> for OpenDirectory<D> {
 
     fn read(&self, _: u64, _: &mut dyn Sink, _: OpenFlags) -> Result<usize, Errno> {
         Err(Errno::ISDIR)
+    }
+
+    fn splices(&self) -> Splices {
+        Splices::empty()
     }
 
     fn stat(&self) -> Result<FileStat, Errno> {

@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
 
+use super::splices::Splices;
 use super::stat::FileStat;
 use foliant_mm::Object;
 use foliant_platform::Mmu;
@@ -128,6 +129,11 @@ pub trait File<M: Mmu>: Any + Send + Sync {
             return Err(Errno::NXIO);
         }
         Ok(if whence == 3 { offset as u64 } else { end as u64 })
+    }
+
+    /// Whether it can be spliced from and to.
+    fn splices(&self) -> Splices {
+        Splices::all()
     }
 
     /// What it is ready for now.

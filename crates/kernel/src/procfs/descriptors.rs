@@ -9,7 +9,7 @@ use foliant_units::Errno;
 
 use super::Subject;
 use crate::fd::{Fd, OpenRef};
-use crate::fs::pseudo::{Listing, Place, PseudoDirectory, PseudoLink, PseudoText};
+use crate::fs::pseudo::{Listing, Place, PseudoDirectory, PseudoLink, PseudoText, Unspliced};
 use crate::fs::{Caller, Entry, FileNode, FileType, Link, NodeRef};
 use crate::machine::UserMachine;
 
@@ -65,7 +65,7 @@ impl<M: UserMachine> Listing<M> for Descriptors<M> {
                 let cloexec = task.files().table().cloexec(fd).map_err(|_| Errno::NOENT)?;
                 Ok(info(&open_file(&subject, fd)?, cloexec))
             };
-            return Ok(PseudoText::new(place.below(name, 0o444), make));
+            return Ok(PseudoText::new(place.below(name, 0o444), Unspliced(make)));
         }
         // Permissions tell how it is open.
         let flags = open.flags();

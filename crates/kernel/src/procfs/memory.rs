@@ -16,7 +16,8 @@ use super::{Subject, gate};
 use crate::creds::Capability;
 use crate::fs::pseudo::Place;
 use crate::fs::{
-    File, FileRef, FileStat, FileType, Node, NodeRef, OpenHow, Positioning, Sink, Source, pseudo_statfs,
+    File, FileRef, FileStat, FileType, Node, NodeRef, OpenHow, Positioning, Sink, Source, Splices,
+    pseudo_statfs,
 };
 use crate::machine::UserMachine;
 
@@ -245,6 +246,10 @@ impl<M: UserMachine> File<M> for OpenWindow<M> {
             }
         })?;
         Ok((done, offset + done as u64))
+    }
+
+    fn splices(&self) -> Splices {
+        Splices::empty()
     }
 
     fn stat(&self) -> Result<FileStat, Errno> {

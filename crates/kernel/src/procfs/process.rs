@@ -9,7 +9,7 @@ use foliant_units::{Errno, VirtRange};
 
 use super::{Subject, descriptors, knobs, limits, memory, root, status};
 use crate::fs::pseudo::{Listing, Place, PseudoDirectory, PseudoLink, PseudoText, TextSource};
-use crate::fs::{Caller, Entry, FileType, Last, Link, NodeRef, Walk};
+use crate::fs::{Caller, Entry, FileType, Last, Link, NodeRef, Splices, Walk};
 use crate::machine::UserMachine;
 
 /// A file of a process.
@@ -303,6 +303,10 @@ impl<M: UserMachine> Fact<M> {
 }
 
 impl<M: UserMachine> TextSource for Fact<M> {
+    fn splices(&self) -> Splices {
+        Splices::empty()
+    }
+
     fn read(&self) -> Result<Vec<u8>, Errno> {
         let space = || self.subject.task().ok().and_then(|task| task.space());
         Ok(match self.name {

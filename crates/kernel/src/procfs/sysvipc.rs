@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use foliant_units::Errno;
 
-use crate::fs::pseudo::{Listing, Place, PseudoDirectory, PseudoText};
+use crate::fs::pseudo::{Listing, Place, PseudoDirectory, PseudoText, Unspliced};
 use crate::fs::{Caller, Entry, FileType, NodeRef};
 use crate::kernel::Kernel;
 use crate::machine::UserMachine;
@@ -26,12 +26,13 @@ impl<M: UserMachine> Listing<M> for SysvIpc<M> {
             return Err(Errno::NOENT);
         }
         let kernel = self.kernel.clone();
-        Ok(PseudoText::new(place.below(name, 0o444), move || {
+        let text = Unspliced(move || {
             let kernel = kernel.upgrade().ok_or(Errno::IO)?;
             Ok(shm::text(kernel.segments(), |object| {
                 shm::attachments(&kernel, object)
             }))
-        }))
+        });
+        Ok(PseudoText::new(place.below(name, 0o444), text))
     }
 
     fn names(&self, place: &Place, _: Caller) -> Result<Vec<Entry>, Errno> {

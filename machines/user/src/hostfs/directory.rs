@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
 
-use foliant_kernel::fs::{Entry, File, FileStat, FileType, NodeRef, Positioning, Sink, put_entry};
+use foliant_kernel::fs::{Entry, File, FileStat, FileType, NodeRef, Positioning, Sink, Splices, put_entry};
 use foliant_platform::Mmu;
 use foliant_uapi::open::OpenFlags;
 use foliant_units::Errno;
@@ -44,6 +44,10 @@ impl<M: Mmu> File<M> for HostDirectory<M> {
 
     fn read(&self, _: u64, _: &mut dyn Sink, _: OpenFlags) -> Result<usize, Errno> {
         Err(Errno::ISDIR)
+    }
+
+    fn splices(&self) -> Splices {
+        Splices::empty()
     }
 
     fn stat(&self) -> Result<FileStat, Errno> {

@@ -6,7 +6,7 @@ mod text;
 
 pub use directory::{Listing, PseudoDirectory};
 pub use link::PseudoLink;
-pub use text::{PseudoText, TextSource};
+pub use text::{PseudoText, TextSource, Unspliced};
 
 use alloc::vec::Vec;
 

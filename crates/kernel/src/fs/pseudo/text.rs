@@ -14,7 +14,7 @@ use foliant_units::Errno;
 use super::Place;
 use crate::fs::{
     Access, Caller, File, FileRef, FileStat, FileType, Node, NodeRef, OpenHow, Positioning, Sink, Source,
-    pseudo_statfs,
+    Splices, pseudo_statfs,
 };
 
 /// Makes a text, and perhaps takes one.
@@ -34,6 +34,11 @@ pub trait TextSource: Send + Sync {
         self.read()
     }
 
+    /// Whether the file can be spliced.
+    fn splices(&self) -> Splices {
+        Splices::all()
+    }
+
     /// What a write of `text` does to a file that `by` has opened.
     ///
     /// # Errors
@@ -46,6 +51,19 @@ pub trait TextSource: Send + Sync {
 impl<F: Fn() -> Result<Vec<u8>, Errno> + Send + Sync> TextSource for F {
     fn read(&self) -> Result<Vec<u8>, Errno> {
         self()
+    }
+}
+
+/// A text that cannot be spliced, like most of what `/proc` tells of processes.
+pub struct Unspliced<F>(pub F);
+
+impl<F: Fn() -> Result<Vec<u8>, Errno> + Send + Sync> TextSource for Unspliced<F> {
+    fn read(&self) -> Result<Vec<u8>, Errno> {
+        self.0()
+    }
+
+    fn splices(&self) -> Splices {
+        Splices::empty()
     }
 }
 
@@ -155,6 +173,10 @@ impl<M: Mmu> File<M> for TextFile {
         let count = from.take(&mut text)?;
         self.node.source.write(&text[..count], self.opener)?;
         Ok((count, offset + count as u64))
+    }
+
+    fn splices(&self) -> Splices {
+        self.node.source.splices()
     }
 
     fn stat(&self) -> Result<FileStat, Errno> {

@@ -1,6 +1,7 @@
 //! System calls of files.
 
 mod attr;
+mod copying;
 mod env;
 mod lock;
 mod mask;
@@ -10,7 +11,7 @@ mod poll;
 mod rw;
 mod socket;
 mod special;
-mod transfer;
+mod splicing;
 mod tree;
 
 use foliant_uapi::{SigInfo, Signal, Sysno};
@@ -41,11 +42,11 @@ fn reading<M: UserMachine>(nr: Sysno) -> Option<Handler<M>> {
         Sysno::PREADV2 => rw::preadv2,
         Sysno::PWRITEV2 => rw::pwritev2,
         Sysno::LSEEK => rw::lseek,
-        Sysno::SENDFILE => transfer::sendfile,
-        Sysno::COPY_FILE_RANGE => transfer::copy_file_range,
-        Sysno::SPLICE => transfer::splice,
-        Sysno::TEE => special::tee,
-        Sysno::VMSPLICE => special::vmsplice,
+        Sysno::SENDFILE => copying::sendfile,
+        Sysno::COPY_FILE_RANGE => copying::copy_file_range,
+        Sysno::SPLICE => splicing::splice,
+        Sysno::TEE => splicing::tee,
+        Sysno::VMSPLICE => splicing::vmsplice,
         _ => return None,
     })
 }

@@ -184,36 +184,3 @@ pub(super) fn memfd_create<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
     open.set(OpenFlags::CLOEXEC, flags.contains(MemfdFlags::CLOEXEC));
     Ok(ctx.install(file, open)?)
 }
-
-/// `tee`: copies from pipe to pipe without taking.
-pub(super) fn tee<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
-    let (input, output) = (ctx.open(0)?, ctx.open(1)?);
-    let (Some(from), Some(to)) = (input.downcast::<PipeEnd>(), output.downcast::<PipeEnd>()) else {
-        return Err(Errno::INVAL.into());
-    };
-    if from.same_pipe(to) {
-        return Err(Errno::INVAL.into());
-    }
-    const NONBLOCK: u32 = 2;
-    let blocking = ctx.uint(3) & NONBLOCK == 0;
-    let most = ctx.len(2).min(64 << 10);
-    let bytes = ctx.wait_for(input.file(), blocking, None, || from.peek(most))?;
-    if bytes.is_empty() {
-        return Ok(0);
-    }
-    let answer = ctx.wait_for(output.file(), blocking, None, || {
-        output.write(&mut crate::fs::SliceSource::new(&bytes))
-    })?;
-    Ok(answer as u64)
-}
-
-/// `vmsplice`: a copy, as far as the pipe takes it.
-pub(super) fn vmsplice<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
-    let open = ctx.open(0)?;
-    open.downcast::<PipeEnd>().ok_or(Errno::BADF)?;
-    if open.flags().writable() {
-        super::rw::writev(ctx)
-    } else {
-        super::rw::readv(ctx)
-    }
-}
