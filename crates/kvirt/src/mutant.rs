@@ -24,6 +24,8 @@ pub(crate) enum Mutant {
     BlockInTwoSteps,
     /// A block is retired by everyone who finds it unused.
     RetireTwice,
+    /// A zone of addresses is given back before it is said whose it is.
+    ZoneBeforeOwner,
 }
 
 /// Whether `mutant` is to be acted out.

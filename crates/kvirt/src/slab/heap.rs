@@ -6,12 +6,12 @@ use core::cell::UnsafeCell;
 use core::fmt;
 use core::ptr::{NonNull, null_mut};
 
-use alloc::boxed::Box;
-
 use foliant_phys::{Effort, Fill};
 use foliant_platform::Platform;
-use foliant_platform::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use foliant_platform::sync::atomic::{AtomicBool, Ordering};
 
+use super::early::EarlyCursor;
+use super::installed::Installed;
 use super::kmalloc::Slab;
 use super::spec::How;
 
@@ -34,10 +34,10 @@ const EARLY: usize = 64 << 10;
 /// Allocations are [`How::NOWAIT`] unless [`install`](Heap::install) was told
 /// otherwise, because `alloc` does not say whether its caller may sleep.
 pub struct Heap<P: Platform> {
-    slab: AtomicPtr<Slab<P>>,
+    slab: Installed<Slab<P>>,
     /// How many early bytes are taken.
-    early: AtomicUsize,
-    may_sleep: core::sync::atomic::AtomicBool,
+    early: EarlyCursor,
+    may_sleep: AtomicBool,
     bytes: UnsafeCell<EarlyBytes>,
 }
 
@@ -53,9 +53,9 @@ impl<P: Platform> Heap<P> {
     /// A heap with nothing but its early bytes.
     pub const fn new() -> Self {
         Self {
-            slab: AtomicPtr::new(null_mut()),
-            early: AtomicUsize::new(0),
-            may_sleep: core::sync::atomic::AtomicBool::new(false),
+            slab: Installed::nothing(),
+            early: EarlyCursor::new(),
+            may_sleep: AtomicBool::new(false),
             bytes: UnsafeCell::new(EarlyBytes([0; EARLY])),
         }
     }
@@ -65,31 +65,22 @@ impl<P: Platform> Heap<P> {
     /// held or from an interrupt handler. Returns the slab allocator, of which
     /// more can be asked; a second call changes nothing and returns the first.
     pub fn install(&self, slab: Slab<P>, effort: Effort) -> &Slab<P> {
-        let new = Box::into_raw(Box::new(slab));
-        let won = self
-            .slab
-            .compare_exchange(null_mut(), new, Ordering::AcqRel, Ordering::Acquire);
-        match won {
-            Ok(_) => self.may_sleep.store(effort.may_sleep(), Ordering::Relaxed),
-            // SAFETY: made by `Box::into_raw` above, and given to nobody.
-            Err(_) => drop(unsafe { Box::from_raw(new) }),
+        let (there, is_this) = self.slab.install(slab);
+        if is_this {
+            self.may_sleep.store(effort.may_sleep(), Ordering::Relaxed);
         }
-        match self.installed() {
-            Some(slab) => slab,
-            None => unreachable!("a slab allocator was just installed"),
-        }
+        there
     }
 
     /// The slab allocator, once there is one.
     #[inline]
     pub fn installed(&self) -> Option<&Slab<P>> {
-        // SAFETY: null, or from a box that is never freed.
-        unsafe { self.slab.load(Ordering::Acquire).as_ref() }
+        self.slab.get()
     }
 
     /// How many bytes were taken before memory was up.
     pub fn early_bytes(&self) -> usize {
-        self.early.load(Ordering::Relaxed).min(EARLY)
+        self.early.taken().min(EARLY)
     }
 
     fn how(&self) -> How {
@@ -103,24 +94,14 @@ impl<P: Platform> Heap<P> {
     /// The next early bytes, if enough are left.
     #[cold]
     fn alloc_early(&self, layout: Layout) -> *mut u8 {
+        if layout.align() > align_of::<EarlyBytes>() {
+            return null_mut();
+        }
         let start: *mut u8 = self.bytes.get().cast();
-        let mut taken = self.early.load(Ordering::Relaxed);
-        loop {
-            let from = taken.next_multiple_of(layout.align());
-            let Some(to) = from.checked_add(layout.size()).filter(|&to| to <= EARLY) else {
-                return null_mut();
-            };
-            if layout.align() > align_of::<EarlyBytes>() {
-                return null_mut();
-            }
-            match self
-                .early
-                .compare_exchange_weak(taken, to, Ordering::Relaxed, Ordering::Relaxed)
-            {
-                // SAFETY: `from` lies inside the early bytes.
-                Ok(_) => return unsafe { start.add(from) },
-                Err(seen) => taken = seen,
-            }
+        match self.early.take(layout, EARLY) {
+            // SAFETY: `from` lies inside the early bytes.
+            Some(from) => unsafe { start.add(from) },
+            None => null_mut(),
         }
     }
 

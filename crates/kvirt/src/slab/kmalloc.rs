@@ -6,20 +6,19 @@ use core::fmt;
 use core::panic::Location;
 use core::ptr::NonNull;
 
-use alloc::boxed::Box;
-use alloc::sync::{Arc, Weak};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use foliant_phys::boot::OnViolation;
 use foliant_phys::{AllocRequest, FrameFlags, Owner, Phys};
 use foliant_platform::Platform;
-use foliant_platform::sync::SpinLock;
 use foliant_platform::sync::atomic::{AtomicU64, Ordering};
 use foliant_units::{Order, PAGE_SIZE, Pfn};
 
 use super::cache::{Cache, Parts};
 use super::object::{DirectMap, Object};
 use super::page::Tag;
+use super::places::Places;
 use super::size_class::{SIZES, aligned_class_of, class_of, name_of};
 use super::spec::{CacheSpec, Debug, How, SlabError};
 use super::tables::{Part, Tables};
@@ -58,7 +57,7 @@ pub struct Slab<P: Platform> {
     map: DirectMap,
     classes: [Cache<P>; SIZES.len()],
     /// Caches by number, those of the classes left out.
-    made: SpinLock<Box<[Weak<Cache<P>>]>>,
+    made: Places<Cache<P>>,
     options: SlabOptions,
     /// Frames of memory that is no slab's.
     large: AtomicU64,
@@ -112,7 +111,7 @@ impl<P: Platform> Slab<P> {
             phys,
             map,
             classes,
-            made: SpinLock::new((0..MOST_CACHES).map(|_| Weak::new()).collect()),
+            made: Places::new(MOST_CACHES),
             options,
             large: AtomicU64::new(0),
         })
@@ -133,8 +132,10 @@ impl<P: Platform> Slab<P> {
     pub fn create(&self, spec: CacheSpec) -> Result<Arc<Cache<P>>, SlabError> {
         let tables = Tables::new(&self.phys, 1)?;
         let debug = spec.debug | self.options.debug;
-        // All that allocates, before the lock: the heap may be this allocator.
-        let place = self.free_place()?;
+        let claimed = self.with_made(Places::claim);
+        let (place, gone) = claimed.ok_or(SlabError::TooManyCaches)?;
+        // Outside of the lock: the heap may be this allocator.
+        drop(gone);
         let parts = Parts {
             phys: self.phys.clone(),
             part: Part::new(tables, 0),
@@ -142,22 +143,22 @@ impl<P: Platform> Slab<P> {
             map: self.map,
             then: self.options.on_violation,
         };
-        let cache = Arc::new(Cache::new(spec.debug(debug), parts)?);
-        let weak = Arc::downgrade(&cache);
-        let old = self.with_made(|made| core::mem::replace(&mut made[place], weak));
-        drop(old);
-        Ok(cache)
+        match Cache::new(spec.debug(debug), parts) {
+            Ok(cache) => {
+                let cache = Arc::new(cache);
+                self.with_made(|made| made.fill(place, &cache));
+                Ok(cache)
+            }
+            Err(error) => {
+                self.with_made(|made| made.give_up(place));
+                Err(error)
+            }
+        }
     }
 
-    /// A number that no living cache has.
-    fn free_place(&self) -> Result<usize, SlabError> {
-        self.with_made(|made| made.iter().position(|weak| weak.strong_count() == 0))
-            .ok_or(SlabError::TooManyCaches)
-    }
-
-    fn with_made<R>(&self, work: impl FnOnce(&mut [Weak<Cache<P>>]) -> R) -> R {
+    fn with_made<R>(&self, work: impl FnOnce(&Places<Cache<P>>) -> R) -> R {
         let saved = self.phys.platform().irq_save();
-        let result = work(&mut self.made.lock());
+        let result = work(&self.made);
         self.phys.platform().irq_restore(saved);
         result
     }
@@ -321,7 +322,7 @@ impl<P: Platform> Slab<P> {
     /// The living cache of a tag.
     fn made(&self, tag: Tag) -> Option<Arc<Cache<P>>> {
         let place = tag.cache().checked_sub(SIZES.len())?;
-        self.with_made(|made| made.get(place)?.upgrade())
+        self.with_made(|made| made.get(place))
     }
 
     /// Frees what is not of a general cache.
@@ -398,7 +399,7 @@ impl<P: Platform> Slab<P> {
     pub fn each_cache(&self, mut visit: impl FnMut(&Cache<P>)) {
         self.classes.iter().for_each(&mut visit);
         for place in 0..MOST_CACHES {
-            if let Some(cache) = self.with_made(|made| made[place].upgrade()) {
+            if let Some(cache) = self.with_made(|made| made.get(place)) {
                 visit(&cache);
             }
         }

@@ -52,10 +52,14 @@ mod cache;
 mod checks;
 mod cpu;
 mod depot;
+#[cfg(any(not(loom), test))]
+mod early;
 mod grace;
 #[cfg(not(loom))]
 mod heap;
 mod info;
+#[cfg(any(not(loom), test))]
+mod installed;
 mod kmalloc;
 mod limbo;
 #[cfg(all(test, loom))]
@@ -64,6 +68,7 @@ mod mutant;
 mod name;
 mod object;
 mod page;
+mod places;
 mod refill;
 mod release;
 mod report;

@@ -4,6 +4,8 @@
 //! model run a mutant can be switched on, and the model must then fail; in every
 //! other build the questions below have constant answers and vanish.
 
+use foliant_platform::sync::atomic::Ordering;
+
 /// A seeded mistake.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Mutant {
@@ -21,6 +23,20 @@ pub(crate) enum Mutant {
     ReleaseAtOnce,
     /// The grace period begins before the slab was taken from the lists.
     StampEarly,
+    /// The number of a new cache is found, but not claimed.
+    PlaceNotClaimed,
+    /// Early bytes are taken by a load and a store.
+    EarlyInTwoSteps,
+    /// A value is installed over another.
+    InstallOver,
+    /// A value is installed without its content.
+    InstallRelaxed,
+}
+
+/// `right`, or relaxed if the mutant is on.
+#[inline(always)]
+pub(crate) fn ordering(mutant: Mutant, right: Ordering) -> Ordering {
+    if is_on(mutant) { Ordering::Relaxed } else { right }
 }
 
 #[cfg(not(all(test, loom)))]

@@ -150,6 +150,39 @@ fn loom_two_purges_give_each_area_back_once() {
 }
 
 #[test]
+fn loom_an_area_is_found_while_zones_change_hands() {
+    holds_and_catches(
+        || {
+            let pages = VpnRange::new(Vpn::ZERO, Vpn::new(8));
+            let space = Arc::new(VaSpace::cut(pages, 8, 1, 0));
+            let want = |pages| Want {
+                pages,
+                align: 1,
+                cpu: 0,
+            };
+            // The only zone is the CPU's, and nothing is in it.
+            let first = space.reserve(want(1)).unwrap();
+            let held = Held {
+                pages: first,
+                area: 1,
+            };
+            space.retire(held, |_| (), |_| ());
+            let other = space.clone();
+            let thread = thread::spawn(move || other.return_zones());
+            // Too large for the CPU's share.
+            if let Some(found) = space.reserve(want(8)) {
+                space.publish(found, 2);
+                assert!(space.with(found.start, |held| held.area).is_some());
+                let held = space.remove_if(found.start, |_| true);
+                assert!(held.is_some(), "the area is in a book where nobody looks");
+            }
+            thread.join().unwrap();
+        },
+        &[Mutant::ZoneBeforeOwner],
+    );
+}
+
+#[test]
 fn loom_parts_of_a_block_do_not_overlap() {
     holds_and_catches(
         || {

@@ -148,12 +148,18 @@ impl<A> VaSpace<A> {
             let zones = book.free.take_blocks(self.zone_pages);
             let mut common = self.shares[COMMON].book.lock();
             for start in zones {
+                let zone = VpnRange::new(start, start + self.zone_pages);
+                if is_on(Mutant::ZoneBeforeOwner) {
+                    common.free.give_merged(zone);
+                    drop(common);
+                    common = self.shares[COMMON].book.lock();
+                }
                 if let Some(owner) = self.owner(start) {
                     owner.store(COMMON as u32, Ordering::Release);
                 }
-                common
-                    .free
-                    .give_merged(VpnRange::new(start, start + self.zone_pages));
+                if !is_on(Mutant::ZoneBeforeOwner) {
+                    common.free.give_merged(zone);
+                }
             }
         }
     }

@@ -8,6 +8,7 @@
 
 mod at_hand;
 mod depot;
+mod heap;
 mod limbo;
 mod shards;
 mod world;
