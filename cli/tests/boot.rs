@@ -190,3 +190,52 @@ fn the_kernels_tables_are_explained_and_dumped() {
         assert!(dump.contains(lines), "{dump}");
     }
 }
+
+#[test]
+fn memory_that_comes_and_goes_is_in_the_dump() {
+    let path = std::env::temp_dir().join(format!("foliant-plug-{}.ptdump", std::process::id()));
+    let name = path.display().to_string();
+    let plug = [
+        "--ram",
+        "2G",
+        "--add",
+        "4G-6G",
+        "--remove",
+        "4608M-4736M",
+        "--audit",
+    ];
+    let (status, log, why) = boot(&[&plug[..], &["--pt", &name]].concat());
+    assert_eq!(status, Some(0), "{log}{why}");
+    for line in [
+        "memory added: [mem 0x100000000-0x17fffffff]\n",
+        "memory removed: [mem 0x120000000-0x127ffffff]\n",
+        // The page of 1 GiB that a part went out of is many of 2 MiB now.
+        "DirectMap1G:     2097152 kB\n",
+        ", 0 violations\n",
+    ] {
+        assert!(log.contains(line), "{line}{log}");
+    }
+    let dump = std::fs::read_to_string(&path).expect("a dump");
+    let _gone = std::fs::remove_file(&path);
+    for lines in [
+        "0xffff888100000000-0xffff888120000000         512M     RW         PSE     GLB NX pmd\n\
+         0xffff888120000000-0xffff888128000000         128M                               pmd\n\
+         0xffff888128000000-0xffff888140000000         384M     RW         PSE     GLB NX pmd\n\
+         0xffff888140000000-0xffff888180000000           1G     RW         PSE     GLB NX pud\n",
+        // The records of what was added, without those of what went.
+        "0xffffea0004000000-0xffffea0004800000           8M     RW         PSE     GLB NX pmd\n\
+         0xffffea0004800000-0xffffea0004a00000           2M                               pmd\n",
+    ] {
+        assert!(dump.contains(lines), "{lines}{dump}");
+    }
+    // Memory above the low part of a 32-bit machine is in no direct map.
+    for words in [&["--pae"][..], &[]] {
+        let plug = ["--arch", "i386", "--ram", "512M", "--add", "768M-1G", "--audit"];
+        let (status, log, why) = boot(&[words, &plug[..]].concat());
+        assert_eq!(status, Some(0), "{log}{why}");
+        assert!(log.contains(", 0 violations\n"), "{log}");
+    }
+    let (status, _, why) = boot(&["--ram", "2G", "--add", "1G-2G"]);
+    assert_eq!(status, Some(125), "{why}");
+    assert!(why.contains("cannot add [mem 0x40000000-0x7fffffff]: some of the memory is there already"));
+}

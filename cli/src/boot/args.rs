@@ -54,6 +54,13 @@ pub(crate) struct Args {
     /// A place for a crash kernel, SIZE or SIZE@START.
     #[arg(long, value_name = "SIZE", value_parser = crash)]
     pub(super) crashkernel: Option<CrashKernel>,
+    /// Add memory when the machine is up, START-END in whole blocks of 128 MiB,
+    /// and put it online.
+    #[arg(long, value_name = "RANGE,...", value_delimiter = ',', value_parser = range)]
+    pub(super) add: Vec<PhysRange>,
+    /// Then take memory offline and remove it.
+    #[arg(long, value_name = "RANGE,...", value_delimiter = ',', value_parser = range)]
+    pub(super) remove: Vec<PhysRange>,
     /// Print memblock's lists before they are handed over.
     #[arg(long)]
     pub(super) memblock: bool,
@@ -73,6 +80,16 @@ pub(crate) struct Args {
 }
 
 impl Args {
+    /// Whether memory comes or goes after the boot.
+    pub(super) fn plugs(&self) -> bool {
+        !self.add.is_empty() || !self.remove.is_empty()
+    }
+
+    /// Where the memory ends that is added.
+    pub(super) fn end_of_added(&self) -> u64 {
+        self.add.iter().map(|range| range.end.raw()).max().unwrap_or(0)
+    }
+
     pub(super) fn memory_map(&self) -> Result<Map> {
         match &self.map {
             Some(path) => map_file::read(path),

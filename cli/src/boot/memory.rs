@@ -1,7 +1,6 @@
 //! What memory there is when the machine is up.
 
 use foliant_arch::Level;
-use foliant_kvirt::direct::DirectMap;
 use foliant_phys::MemoryStats;
 use foliant_phys::boot::{KernelImage, Log};
 use foliant_units::PhysRange;
@@ -35,11 +34,8 @@ pub(super) fn line(
 }
 
 /// How the direct map is made up, as in `/proc/meminfo`.
-pub(super) fn direct_map(log: &mut Log<'_>, map: &DirectMap, sizes: &[(Level, &str)]) {
+pub(super) fn direct_map(log: &mut Log<'_>, mapped: impl Fn(Level) -> u64, sizes: &[(Level, &str)]) {
     for (level, name) in sizes {
-        log.line(format_args!(
-            "DirectMap{name}: {:>11} kB",
-            map.mapped(*level) >> 10
-        ));
+        log.line(format_args!("DirectMap{name}: {:>11} kB", mapped(*level) >> 10));
     }
 }

@@ -4,6 +4,7 @@ mod args;
 mod look;
 mod map_file;
 mod memory;
+mod plug;
 mod steps;
 
 use std::process::ExitCode;

@@ -19,6 +19,7 @@ use super::args::Args;
 use super::look;
 use super::map_file::{ENTRIES, Map};
 use super::memory;
+use super::plug;
 use crate::layout::Arch;
 
 /// Frames of tables that the kernel's image has room for.
@@ -35,7 +36,7 @@ pub(super) fn boot(args: &Args, out: &mut String) -> Result<()> {
 pub(super) fn boot_from(args: &Args, map: &Map, out: &mut String) -> Result<()> {
     args.refuse_strangers()?;
     let kind = kind(args)?;
-    let machine = machine(map)?;
+    let machine = machine(map, args.end_of_added())?;
     let mut log = Log::new(out);
     let log = &mut log;
 
@@ -50,7 +51,7 @@ pub(super) fn boot_from(args: &Args, map: &Map, out: &mut String) -> Result<()> 
 
     // The direct map, in the format of the architecture, and its rights.
     let image = what.kernel.context("a kernel boots")?;
-    let direct = map_memory(args, &machine, &mut early, &image, log)?;
+    let (direct, tables) = map_memory(args, &machine, &mut early, &image, log)?;
     early.announce_initrd(&what, log);
     let crash = args
         .crashkernel
@@ -82,14 +83,25 @@ pub(super) fn boot_from(args: &Args, map: &Map, out: &mut String) -> Result<()> 
         let layout = I386::new(args.i386(), limits.max_pfn)?;
         log.text(layout.log(args.sections(&layout, &image)));
     }
-    memory::direct_map(log, &direct, sizes(args));
+    let running = match args.plugs() {
+        true => Some(plug::plug(args, &phys, tables, &direct, limits.max_pfn, log)?),
+        false => None,
+    };
+    let mapped = |level| {
+        let running = running.as_ref().map(|running| running.mapped(level));
+        running.unwrap_or_else(|| direct.mapped(level))
+    };
+    let max_pfn = running
+        .as_ref()
+        .map_or(limits.max_pfn, |running| running.max_pfn());
+    memory::direct_map(log, mapped, sizes(args));
     protected(log, &image);
     // Without PAE nothing can be kept from being executed, and Linux is silent.
     if args.arch != Arch::I386 || args.pae {
-        let tables = look::tables(args, &machine, &direct, limits.max_pfn);
+        let tables = look::tables(args, &machine, &direct, max_pfn);
         log.line(format_args!("{}", tables.check_wx()?));
     }
-    look::look(args, &machine, &direct, limits.max_pfn, log)?;
+    look::look(args, &machine, &direct, max_pfn, log)?;
     if let Some(iomem) = iomem {
         log.text(iomem);
     }
@@ -118,16 +130,20 @@ fn kind(args: &Args) -> Result<MachineKind> {
     })
 }
 
-/// The zones of the architecture.
+/// The zones of the architecture, and room for memory that is added.
 fn options(args: &Args, limits: Limits) -> BootOptions {
+    let options = BootOptions {
+        hotplug_below: args.end_of_added(),
+        ..BootOptions::default()
+    };
     match args.arch {
         Arch::I386 => BootOptions {
             zones: ZoneLayout::I386 {
                 highmem: limits.max_low_pfn,
             },
-            ..BootOptions::default()
+            ..options
         },
-        Arch::X86_64 | Arch::Arm64 => BootOptions::default(),
+        Arch::X86_64 | Arch::Arm64 => options,
     }
 }
 
@@ -136,15 +152,15 @@ fn nodes(early: &Early) -> usize {
     nodes.collect::<BTreeSet<_>>().len()
 }
 
-/// A machine whose RAM reaches as far as the map's.
-fn machine(map: &Map) -> Result<SoftMachine> {
+/// A machine whose RAM reaches as far as the map's and what is added.
+fn machine(map: &Map, added: u64) -> Result<SoftMachine> {
     let usable = map.pieces().filter(|piece| piece.kind == RegionKind::Usable);
     let end = usable.map(|piece| piece.range.end.raw()).max().unwrap_or(0);
     if end == 0 {
         bail!(foliant_phys::BootError::NoMemory);
     }
     let config = SoftConfig {
-        ram: end,
+        ram: end.max(added),
         cpus: 1,
         tags: 8,
         ..SoftConfig::default()
@@ -159,7 +175,7 @@ fn map_memory(
     early: &mut Early,
     image: &KernelImage,
     log: &mut Log<'_>,
-) -> Result<DirectMap> {
+) -> Result<(DirectMap, EarlyTables<SoftMachine>)> {
     match args.arch {
         Arch::I386 if args.pae => map_with::<X86Pae>(args, machine, early, image, log),
         Arch::I386 => map_with::<X86Legacy>(args, machine, early, image, log),
@@ -179,7 +195,7 @@ fn map_with<F: KernelFormat>(
     early: &mut Early,
     image: &KernelImage,
     log: &mut Log<'_>,
-) -> Result<DirectMap> {
+) -> Result<(DirectMap, EarlyTables<SoftMachine>)> {
     let limits = early.limits();
     let config = match args.arch {
         Arch::I386 => DirectConfig {
@@ -221,7 +237,7 @@ fn map_with<F: KernelFormat>(
             }
         }
     }
-    Ok(map)
+    Ok((map, tables))
 }
 
 /// # Linux source concept
