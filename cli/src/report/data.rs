@@ -119,6 +119,22 @@ pub(crate) struct Machine {
     pub(crate) cpus: u32,
     /// Where the randomness of layouts started; `None` without randomness.
     pub(crate) seed: Option<u64>,
+    /// Memory that could be plugged in, and what was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) hotplug: Option<Hotplug>,
+}
+
+/// Memory that can be plugged in, bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Hotplug {
+    /// Its physical address.
+    pub(crate) start: u64,
+    /// All of it.
+    pub(crate) size: u64,
+    /// What was there at the end.
+    pub(crate) plugged: u64,
+    /// What of that was in use.
+    pub(crate) online: u64,
 }
 
 /// A name and how often.

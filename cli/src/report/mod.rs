@@ -9,7 +9,7 @@ mod text;
 use anyhow::{Context, Result};
 
 pub(crate) use data::{
-    Area, Audit, Count, Ending, Machine, Moment, Owned, Process, Report, Resident, Walk, Zone,
+    Area, Audit, Count, Ending, Hotplug, Machine, Moment, Owned, Process, Report, Resident, Walk, Zone,
 };
 
 /// How the report is given, and where.

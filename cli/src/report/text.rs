@@ -96,6 +96,17 @@ fn head(out: &mut String, report: &Report) {
             machine.cpus
         ),
     );
+    if let Some(hotplug) = machine.hotplug {
+        let mib = |bytes: u64| bytes >> 20;
+        let (size, plugged, online) = (mib(hotplug.size), mib(hotplug.plugged), mib(hotplug.online));
+        line(
+            out,
+            &format!(
+                "to be plugged in at {:#x}: {size} MiB, of which {plugged} MiB were, {online} MiB of them online",
+                hotplug.start
+            ),
+        );
+    }
 }
 
 fn processes(out: &mut String, report: &Report) {

@@ -2,6 +2,7 @@
 
 mod calls;
 mod folios;
+mod hotplug;
 mod look;
 mod owners;
 mod place;
@@ -54,6 +55,12 @@ pub(crate) struct Args {
     /// 16 MiB are the zone DMA; movable is a part of the other two.
     #[arg(long, value_name = "LIST", conflicts_with = "ram")]
     zones: Option<Zones>,
+    /// Memory that can be plugged in while the machine runs, in blocks of 128M,
+    /// from physical address 0x100000000 on (4 GiB; behind RAM that reaches
+    /// further, the next GiB): its root writes the address of a block to
+    /// /sys/devices/system/memory/probe, and online to the block's state.
+    #[arg(long, value_name = "SIZE", default_value = "0", hide_default_value = true)]
+    hotplug: Size,
     /// Sizes that one fault on private memory may fill, as the kernel's own
     /// thp_anon= takes them: 64K:madvise, or 16K-64K:always;128K,1M:inherit.
     /// From 16K to 1M; all are "never" unless said otherwise, and the machine's
@@ -168,7 +175,9 @@ fn try_run(args: &Args) -> Result<u8> {
             .sum(),
         cpus: options.cpus,
         seed: options.randomize.then_some(seed),
+        hotplug: None,
     };
+    let region = options.memory.hotplug();
     let session = Session::new(options)?;
     recorder.watch(session.kernel())?;
 
@@ -190,6 +199,7 @@ fn try_run(args: &Args) -> Result<u8> {
         }
     };
     let mut report = gather(args, machine, &session, &recorder, status);
+    report.machine.hotplug = hotplug::plugged(&session, region);
     report.audit = audit(args, &session);
     drop(session);
     recorder.finish()?;
@@ -254,7 +264,7 @@ fn memory(args: &Args) -> Result<MemoryPlan> {
         None => MemoryPlan::flat(args.ram.0),
         Some(zones) => MemoryPlan::zoned(zones.dma32, zones.normal, zones.movable),
     };
-    Ok(plan?)
+    Ok(plan?.with_hotplug(args.hotplug.0)?)
 }
 
 fn wish(args: &Args) -> Wish {

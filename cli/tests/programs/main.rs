@@ -15,6 +15,7 @@ mod memory;
 mod misbehaviour;
 mod own;
 mod placement;
+mod plug;
 mod proc;
 mod runtimes;
 mod shells;

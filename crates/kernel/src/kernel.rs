@@ -10,7 +10,7 @@ use foliant_platform::sync::atomic::{AtomicU64, Ordering};
 use foliant_platform::sync::{Mutex, MutexGuard, SpinLock};
 
 use foliant_uapi::text::Iomem;
-use foliant_units::PAGE_SHIFT;
+use foliant_units::{PAGE_SHIFT, PhysRange};
 
 use crate::compact_ahead::Ahead;
 use crate::compactor::Compactor;
@@ -64,6 +64,8 @@ pub struct Settings {
     pub max_tasks: u64,
     /// What lies where in physical memory.
     pub iomem: Iomem,
+    /// Where memory can be added while the machine runs; empty if nowhere.
+    pub hotplug: PhysRange,
 }
 
 /// What the auxiliary vector tells of the processor.

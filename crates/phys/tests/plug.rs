@@ -285,6 +285,39 @@ fn what_is_in_added_memory_moves_out_before_it_goes() {
 }
 
 #[test]
+fn owners_are_remembered_in_added_memory_and_when_it_goes() {
+    let options = BootOptions {
+        page_owner: true,
+        ..options()
+    };
+    let phys = boot_nodes(1, options);
+    let users = Users {
+        phys: &phys,
+        used: Mutex::default(),
+    };
+    let owned = || {
+        let mut all = Vec::new();
+        phys.each_owned(&mut |folio| all.push((folio.pfn, folio.owner, folio.moved)));
+        all.retain(|(_, owner, _)| *owner != Owner::Records);
+        all
+    };
+    phys.set_auto_online(Some(OnlineTo::Movable));
+    phys.add_memory(NewMemory::new(sections(3, 4))).unwrap();
+    let frame = phys.alloc(AllocRequest::movable(Owner::Test)).unwrap();
+    let pfn = frame.into_pfn();
+    assert!(sections(3, 4).contains(pfn));
+    users.used.lock().unwrap().push(pfn);
+    assert_eq!(owned(), [(pfn, Owner::Test, false)]);
+    phys.offline_section(section(3), &users).unwrap();
+    let pfn = users.used.lock().unwrap()[0];
+    assert_eq!(owned(), [(pfn, Owner::Test, true)]);
+    drop(phys.adopt(pfn));
+    assert_eq!(owned(), []);
+    phys.remove_memory(sections(3, 4)).unwrap();
+    testing::assert_all_free(&phys);
+}
+
+#[test]
 fn memory_of_boot_is_removed_with_its_records_and_comes_back() {
     let phys = boot();
     let before = shape(&phys);

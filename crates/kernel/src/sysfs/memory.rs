@@ -1,5 +1,6 @@
 //! `/sys/devices/system/memory`: the machine's memory in blocks of 128 MiB.
 
+use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Weak;
@@ -10,8 +11,9 @@ use foliant_platform::Platform;
 use foliant_uapi::text::{MemoryBlock, OnlineType, block_size_bytes};
 use foliant_units::{Errno, PAGE_SIZE, Pfn};
 
-use crate::fs::Caller;
-use crate::fs::pseudo::TextSource;
+use super::probe::probe;
+use crate::fs::pseudo::{Place, PseudoLink, TextSource};
+use crate::fs::{Caller, FileType, Link, NodeRef};
 use crate::kernel::Kernel;
 use crate::machine::UserMachine;
 
@@ -32,6 +34,8 @@ impl Migrator for Nobody {
 enum Name {
     AutoOnlineBlocks,
     BlockSizeBytes,
+    /// There only where memory can come.
+    Probe,
     OfBlock(u64, &'static str),
 }
 
@@ -46,7 +50,10 @@ impl<M: UserMachine> File<M> {
     pub(super) fn find(kernel: &Weak<Kernel<M>>, path: &[u8]) -> Option<Self> {
         let rest = path.strip_prefix(DIRECTORY)?.strip_prefix(b"/")?;
         let owner = kernel.upgrade()?;
-        let name = name_of(owner.memory().phys(), core::str::from_utf8(rest).ok()?)?;
+        let name = match core::str::from_utf8(rest).ok()? {
+            "probe" if grows(&owner) => Name::Probe,
+            path => name_of(owner.memory().phys(), path)?,
+        };
         Some(Self {
             kernel: kernel.clone(),
             name,
@@ -57,6 +64,7 @@ impl<M: UserMachine> File<M> {
     pub(super) const fn mode(&self) -> u32 {
         match self.name {
             Name::AutoOnlineBlocks => 0o644,
+            Name::Probe => 0o200,
             Name::OfBlock(_, name) => match name.as_bytes() {
                 b"state" | b"online" => 0o644,
                 _ => 0o444,
@@ -69,13 +77,51 @@ impl<M: UserMachine> File<M> {
 impl<M: UserMachine> TextSource for File<M> {
     fn read(&self) -> Result<Vec<u8>, Errno> {
         let kernel = self.kernel.upgrade().ok_or(Errno::IO)?;
-        text(kernel.memory().phys(), self.name).ok_or(Errno::NODEV)
+        match self.name {
+            // Not even by those whom modes do not bind.
+            Name::Probe => Err(Errno::ACCES),
+            name => text(kernel.memory().phys(), name).ok_or(Errno::NODEV),
+        }
     }
 
     fn write(&self, text: &[u8], _: Caller) -> Result<(), Errno> {
         let kernel = self.kernel.upgrade().ok_or(Errno::IO)?;
-        write(kernel.memory().phys(), self.name, text)
+        let phys = kernel.memory().phys();
+        match self.name {
+            Name::Probe => probe(phys, kernel.settings().hotplug, text),
+            name => write(phys, name, text),
+        }
     }
+}
+
+/// Whether memory can come.
+fn grows<M: UserMachine>(kernel: &Kernel<M>) -> bool {
+    !kernel.settings().hotplug.is_empty()
+}
+
+/// The link at `path`, if there is one: to a block's node, or to its bus.
+pub(super) fn link<M: UserMachine>(
+    kernel: &Weak<Kernel<M>>,
+    path: &[u8],
+    place: &Place,
+) -> Option<NodeRef<M>> {
+    let rest = path.strip_prefix(DIRECTORY)?.strip_prefix(b"/")?;
+    let (directory, name) = core::str::from_utf8(rest).ok()?.split_once('/')?;
+    let owner = kernel.upgrade()?;
+    let phys = owner.memory().phys();
+    let block = block_of(phys, directory)?;
+    let target = match name {
+        "subsystem" => b"../../../../bus/memory".to_vec(),
+        name if name == node_of(phys, block) => format!("../../node/{name}").into_bytes(),
+        _ => return None,
+    };
+    let place = place.below(name.as_bytes(), 0o777);
+    Some(PseudoLink::new(place, move |_| Ok(Link::Text(target.clone()))))
+}
+
+/// The name of the link to a block's node.
+fn node_of<P: Platform>(phys: &Phys<P>, block: u64) -> String {
+    format!("node{}", phys.section_node(Pfn::new(block * SECTION)).0)
 }
 
 /// Whether `path` is a directory on the way to one of the files.
@@ -94,8 +140,8 @@ pub(super) fn leads<M: UserMachine>(kernel: &Weak<Kernel<M>>, path: &[u8]) -> bo
     block.is_some_and(|name| block_of(kernel.memory().phys(), name).is_some())
 }
 
-/// The names in the directory `path`, and whether they are directories.
-pub(super) fn names<M: UserMachine>(kernel: &Weak<Kernel<M>>, path: &[u8]) -> Vec<(Vec<u8>, bool)> {
+/// The names in the directory `path`, and what they are.
+pub(super) fn names<M: UserMachine>(kernel: &Weak<Kernel<M>>, path: &[u8]) -> Vec<(Vec<u8>, FileType)> {
     if let Some(rest) = DIRECTORY.strip_prefix(path)
         && !rest.is_empty()
     {
@@ -105,21 +151,35 @@ pub(super) fn names<M: UserMachine>(kernel: &Weak<Kernel<M>>, path: &[u8]) -> Ve
             rest.strip_prefix(b"/")
         };
         let next = rest.and_then(|rest| rest.split(|&byte| byte == b'/').next());
-        return next.map(|name| (name.to_vec(), true)).into_iter().collect();
+        let directory = |name: &[u8]| (name.to_vec(), FileType::Directory);
+        return next.map(directory).into_iter().collect();
     }
     if !leads(kernel, path) {
         return Vec::new();
     }
-    let file = |name: &str| (name.as_bytes().to_vec(), false);
+    let Some(kernel) = kernel.upgrade() else {
+        return Vec::new();
+    };
+    let phys = kernel.memory().phys();
+    let file = |name: &str| (name.as_bytes().to_vec(), FileType::Regular);
     if path != DIRECTORY {
-        return MemoryBlock::FILES.map(file).to_vec();
+        let mut names = MemoryBlock::FILES.map(file).to_vec();
+        let directory = path.strip_prefix(DIRECTORY).and_then(|rest| rest.get(1..));
+        let directory = directory.and_then(|name| core::str::from_utf8(name).ok());
+        let node = directory
+            .and_then(|name| block_of(phys, name))
+            .map(|block| node_of(phys, block));
+        let links = node.into_iter().chain(["subsystem".to_owned()]);
+        names.extend(links.map(|name| (name.into_bytes(), FileType::Symlink)));
+        return names;
     }
     let mut names = ["auto_online_blocks", "block_size_bytes"].map(file).to_vec();
-    if let Some(kernel) = kernel.upgrade() {
-        let blocks = kernel.memory().phys().sections();
-        let directory = |first: Pfn| format!("memory{}", first.raw() / SECTION).into_bytes();
-        names.extend(blocks.map(|first| (directory(first), true)));
-    }
+    names.extend(grows(&kernel).then(|| file("probe")));
+    let directory = |first: Pfn| format!("memory{}", first.raw() / SECTION).into_bytes();
+    names.extend(
+        phys.sections()
+            .map(|first| (directory(first), FileType::Directory)),
+    );
     names
 }
 
@@ -154,6 +214,7 @@ fn text<P: Platform>(phys: &Phys<P>, name: Name) -> Option<Vec<u8>> {
             };
             Some(format!("{}\n", policy.name()).into_bytes())
         }
+        Name::Probe => None,
         Name::BlockSizeBytes => Some(block_size_bytes(SECTION * PAGE_SIZE as u64)),
         Name::OfBlock(index, file) => block(phys, index)?.file(file),
     }
@@ -187,10 +248,9 @@ fn write<P: Platform>(phys: &Phys<P>, name: Name, text: &[u8]) -> Result<(), Err
             change(phys, Pfn::new(index * SECTION), to)
         }
         Name::OfBlock(index, "online") => {
-            let to = match text.first() {
-                Some(b'1' | b'y' | b'Y') => OnlineType::Online,
-                Some(b'0' | b'n' | b'N') => OnlineType::Offline,
-                _ => return Err(Errno::INVAL),
+            let to = match boolean(text).ok_or(Errno::INVAL)? {
+                true => OnlineType::Online,
+                false => OnlineType::Offline,
             };
             let first = Pfn::new(index * SECTION);
             let now = phys.section_state(first) == SectionState::Online;
@@ -201,7 +261,19 @@ fn write<P: Platform>(phys: &Phys<P>, name: Name, text: &[u8]) -> Result<(), Err
                 change(phys, first, to)
             }
         }
-        Name::BlockSizeBytes | Name::OfBlock(..) => Err(Errno::IO),
+        Name::BlockSizeBytes | Name::Probe | Name::OfBlock(..) => Err(Errno::IO),
+    }
+}
+
+/// Yes or no, by the first letters.
+///
+/// # Linux source concept
+/// `kstrtobool()`.
+fn boolean(text: &[u8]) -> Option<bool> {
+    match text {
+        [b'1' | b'y' | b'Y' | b't' | b'T', ..] | [b'o' | b'O', b'n' | b'N', ..] => Some(true),
+        [b'0' | b'n' | b'N' | b'f' | b'F', ..] | [b'o' | b'O', b'f' | b'F', ..] => Some(false),
+        _ => None,
     }
 }
 
@@ -296,6 +368,12 @@ mod tests {
             "no change is no error here"
         );
         assert_eq!(told(&phys, "memory1/online", "0"), Ok(()));
+        assert_eq!(told(&phys, "memory1/online", "on"), Ok(()));
+        assert_eq!(boolean(b"Off\n"), Some(false));
+        assert_eq!(
+            (boolean(b"true"), boolean(b"o"), boolean(b"\n")),
+            (Some(true), None, None)
+        );
         assert_eq!(told(&phys, "memory0/state", "offline"), Err(Errno::INVAL));
         assert_eq!(
             told(&phys, "memory3/state", "offline"),

@@ -3,6 +3,7 @@
 mod debug;
 mod memory;
 mod mm;
+mod probe;
 mod thp;
 mod tree;
 

@@ -83,6 +83,9 @@ impl<M: UserMachine> Listing<M> for Directory<M> {
             let place = place.below(name, file.mode());
             return Ok(PseudoText::new(place, debug::File { kernel, name: file }));
         }
+        if let Some(link) = memory::link(&self.kernel, &path, place) {
+            return Ok(link);
+        }
         if let Some(file) = memory::File::find(&self.kernel, &path) {
             return Ok(PseudoText::new(place.below(name, file.mode()), file));
         }
@@ -109,19 +112,20 @@ impl<M: UserMachine> Listing<M> for Directory<M> {
     }
 
     fn names(&self, place: &Place, caller: Caller) -> Result<Vec<Entry>, Errno> {
-        let mut names = mm::names(&self.path);
+        let kind = |directory| {
+            if directory {
+                FileType::Directory
+            } else {
+                FileType::Regular
+            }
+        };
+        let names = mm::names(&self.path).into_iter();
+        let mut names: Vec<_> = names.map(|(name, directory)| (name, kind(directory))).collect();
         names.extend(memory::names(&self.kernel, &self.path));
         let mut entries: Vec<Entry> = names
             .into_iter()
             .filter(|(name, _)| debug::is_there(&self.kernel, &self.path_of(name)))
-            .map(|(name, directory)| {
-                let kind = if directory {
-                    FileType::Directory
-                } else {
-                    FileType::Regular
-                };
-                place.entry(name, kind)
-            })
+            .map(|(name, kind)| place.entry(name, kind))
             .collect();
         for &name in host_names(&self.path) {
             let known = entries.iter().any(|entry| entry.name == name);

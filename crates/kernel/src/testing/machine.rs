@@ -93,6 +93,7 @@ fn settings(iomem: Iomem) -> Settings {
         vdso: true,
         max_tasks: 100,
         iomem,
+        hotplug: PhysRange::default(),
     }
 }
 

@@ -28,8 +28,10 @@ pub use online::OnlineTo;
 use foliant_platform::Platform;
 use foliant_units::Pfn;
 
+use crate::alloc::BLOCK;
+use crate::boot::NodeId;
 use crate::phys::Phys;
-use crate::sections::{Origin, frames_of, section_of};
+use crate::sections::{Origin, Part, frames_of, section_of};
 
 /// Whether the allocator has the frames of a section.
 ///
@@ -62,6 +64,34 @@ impl<P: Platform> Phys<P> {
         let present = move |&section: &usize| ram(self.sections.info(section).origin);
         let all = (0..self.sections.len()).filter(present);
         all.map(|section| frames_of(section).start)
+    }
+
+    /// The first frames of all sections that were [added](Phys::add_memory).
+    pub fn added_sections(&self) -> impl Iterator<Item = Pfn> {
+        let added = |pfn: &Pfn| self.sections.info(section_of(*pfn)).origin == Origin::Added;
+        self.sections().filter(added)
+    }
+
+    /// Frames that the allocator gave for what is known of added sections.
+    pub fn frames_for_added(&self) -> u64 {
+        let of_section = |first: Pfn| {
+            let (section, own) = (section_of(first), frames_of(section_of(first)));
+            let homes = Part::ALL.map(|part| self.sections.home(section, part));
+            let outside = homes.into_iter().filter(|home| !own.overlaps(*home));
+            outside.map(|home| home.len()).sum::<u64>()
+        };
+        self.added_sections().map(of_section).sum()
+    }
+
+    /// The node that the section of `pfn` is on.
+    pub fn section_node(&self, pfn: Pfn) -> NodeId {
+        let section = section_of(pfn);
+        let blocks = frames_of(section).iter().step_by(BLOCK);
+        let zone = blocks.filter_map(|pfn| self.zone_of(pfn)).next();
+        match zone {
+            Some(id) => self.zones.get(id).node(),
+            None => self.sections.info(section).node,
+        }
     }
 
     /// Whether the allocator has, or gave, a frame: its section is online.

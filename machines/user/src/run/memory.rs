@@ -1,9 +1,9 @@
 //! The machine's physical memory, as firmware would tell of it.
 
 use foliant_phys::boot::{MapEntry, RegionKind, resources};
-use foliant_phys::{MemoryMap, NodeId};
+use foliant_phys::{MemoryMap, NodeId, SECTION};
 use foliant_uapi::text::Iomem;
-use foliant_units::{PAGE_MASK, PhysAddr, PhysRange};
+use foliant_units::{PAGE_MASK, PAGE_SHIFT, PhysAddr, PhysRange};
 use thiserror::Error;
 
 /// RAM and where it lies.
@@ -12,6 +12,7 @@ pub struct MemoryPlan {
     map: MemoryMap,
     end: u64,
     movable: u64,
+    hotplug: PhysRange,
 }
 
 /// Why a plan makes no machine.
@@ -23,6 +24,9 @@ pub enum PlanError {
     /// More than the allocator can number.
     #[error("a machine can have 1 TiB of RAM at most")]
     TooLarge,
+    /// Memory comes in blocks.
+    #[error("memory is plugged in in blocks of 128 MiB")]
+    NoBlocks,
     /// More movable memory than memory.
     #[error("the Movable zone is larger than RAM")]
     TooMovable,
@@ -34,6 +38,8 @@ const HOLE: (u64, u64) = (0x9_fc00, 0x10_0000);
 const DEVICES: (u64, u64) = (3 << 30, 4 << 30);
 const SMALLEST: u64 = 4 << 20;
 const LARGEST: u64 = 1 << 40;
+/// Bytes that come at once.
+const BLOCK: u64 = SECTION << PAGE_SHIFT;
 
 impl MemoryPlan {
     /// A machine with `ram` bytes, laid out as a PC's: up to 3 GiB below the
@@ -84,7 +90,30 @@ impl MemoryPlan {
             })
             .map_err(|_| PlanError::TooLarge)?;
         }
-        Ok(Self { map, end, movable })
+        Ok(Self {
+            map,
+            end,
+            movable,
+            hotplug: PhysRange::default(),
+        })
+    }
+
+    /// The same machine, to which `bytes` can be added while it runs, in blocks
+    /// of 128 MiB: from 4 GiB on, or from the next GiB behind RAM there.
+    ///
+    /// # Errors
+    /// [`PlanError`].
+    pub fn with_hotplug(mut self, bytes: u64) -> Result<Self, PlanError> {
+        if !bytes.is_multiple_of(BLOCK) {
+            return Err(PlanError::NoBlocks);
+        }
+        let start = self.end.next_multiple_of(1 << 30).max(DEVICES.1);
+        let end = start.checked_add(bytes).ok_or(PlanError::TooLarge)?;
+        if end > LARGEST + DEVICES.1 {
+            return Err(PlanError::TooLarge);
+        }
+        self.hotplug = PhysRange::new(PhysAddr::new(start), PhysAddr::new(end));
+        Ok(self)
     }
 
     /// As firmware tells it.
@@ -98,6 +127,19 @@ impl MemoryPlan {
         let text = resources(&self.map, None, None).to_string();
         // What one part of the library writes the other reads.
         Iomem::parse(text.as_bytes()).unwrap_or_default()
+    }
+
+    /// Where memory can be added; empty if nowhere.
+    pub fn hotplug(&self) -> PhysRange {
+        self.hotplug
+    }
+
+    /// Where the last byte of RAM ends that there is or can be.
+    pub fn reach(&self) -> u64 {
+        match self.hotplug.is_empty() {
+            true => self.end,
+            false => self.hotplug.end.raw(),
+        }
     }
 
     /// Where the last byte of RAM ends.
@@ -139,6 +181,19 @@ mod tests {
                 (4 << 30, (6 << 30) - 1, "System RAM"),
             ]
         );
+    }
+
+    #[test]
+    fn memory_to_come_lies_behind_ram_and_the_devices() {
+        let region = |ram: u64, more: u64| {
+            let plan = MemoryPlan::flat(ram << 20).unwrap().with_hotplug(more << 20);
+            plan.map(|plan| (plan.hotplug().start.raw() >> 20, plan.reach() >> 20))
+        };
+        assert_eq!(region(512, 0), Ok((4096, 512)));
+        assert_eq!(region(512, 256), Ok((4096, 4352)));
+        assert_eq!(region(3 * 1024 + 100, 128), Ok((5 * 1024, 5 * 1024 + 128)));
+        assert_eq!(region(512, 100), Err(PlanError::NoBlocks));
+        assert_eq!(region(512, 2 << 20), Err(PlanError::TooLarge));
     }
 
     #[test]

@@ -85,11 +85,15 @@ impl Session {
         // Before any thread is made: a thread that does not hold them back
         // would die of the signals that are the program's.
         let signals = signals::Forwarder::new();
-        let machine = User::new(options.memory.end(), options.cpus, options.host_mappings)?;
+        let machine = User::new(options.memory.reach(), options.cpus, options.host_mappings)?;
         let boot = BootOptions {
             ram_is_zeroed: true,
             movable: options.memory.movable(),
             page_owner: options.page_owner,
+            hotplug_below: match options.memory.hotplug() {
+                none if none.is_empty() => 0,
+                some => some.end.raw(),
+            },
             ..BootOptions::default()
         };
         let phys = Arc::new(Phys::boot(machine.clone(), options.memory.map(), boot)?);
@@ -111,6 +115,7 @@ impl Session {
             vdso: true,
             max_tasks: TASKS,
             iomem: options.memory.iomem(),
+            hotplug: options.memory.hotplug(),
         };
         let kernel = Kernel::watched(machine.clone(), memory.clone(), settings, options.observer);
         machine.attach(&kernel);

@@ -57,10 +57,14 @@ impl Place {
         }
     }
 
-    /// Whether `caller` may read (4) and write (2) the file.
+    /// Whether `caller` may read (4) and write (2) the file. In sysfs not even
+    /// those whom modes do not bind may what nobody may.
     ///
     /// # Errors
     /// `ACCES`.
+    ///
+    /// # Linux source concept
+    /// `KERNFS_ROOT_EXTRA_OPEN_PERM_CHECK`.
     pub fn permit(&self, caller: super::Caller, wanted: u32) -> Result<(), foliant_units::Errno> {
         let class = if caller.user == self.owner.0 {
             6
@@ -69,6 +73,10 @@ impl Place {
         } else {
             0
         };
+        let anybody = self.mode | self.mode >> 3 | self.mode >> 6;
+        if self.is_sysfs() && wanted & !anybody != 0 {
+            return Err(foliant_units::Errno::ACCES);
+        }
         if caller.overrides || wanted & !(self.mode >> class) == 0 {
             Ok(())
         } else {
@@ -84,6 +92,11 @@ impl Place {
             kind,
             name,
         }
+    }
+
+    /// Whether it is in sysfs: debugfs, below it, is another file system.
+    fn is_sysfs(&self) -> bool {
+        self.magic == super::magic::SYSFS && !self.path.starts_with(b"/sys/kernel/debug")
     }
 
     /// A number that stays the same for the same path.
@@ -105,6 +118,12 @@ impl Place {
             nlink: if directory { 2 } else { 1 },
             uid: self.owner.0,
             gid: self.owner.1,
+            // A page, whatever the text is.
+            size: if kind == foliant_uapi::stat::Mode::REGULAR && self.is_sysfs() {
+                foliant_units::PAGE_SIZE as u64
+            } else {
+                0
+            },
             blksize: 1024,
             atime: self.time,
             mtime: self.time,
