@@ -1,10 +1,11 @@
 //! What a kernel takes of its machine's memory for itself, as `/proc` counts it.
 
-use foliant_arch::KernelFormat;
+use foliant_arch::{KernelFormat, Level};
 use foliant_platform::{Mmu, Platform};
 use foliant_uapi::text::{Counters, Meminfo, Slabinfo, Vmallocinfo};
 use foliant_units::PAGE_SIZE;
 
+use crate::direct::FollowingMap;
 use crate::percpu::PerCpu;
 use crate::slab::{Account, Slab};
 use crate::stack::KernelStacks;
@@ -12,6 +13,7 @@ use crate::vmalloc::Vmalloc;
 
 const PAGE: u64 = PAGE_SIZE as u64;
 const KIB: u64 = 1024;
+const DIRECT_SIZES: [u64; 4] = [4 << 10, 2 << 20, 4 << 20, 1 << 30];
 
 /// The kernel's own memory at some moment. The default is that of a kernel
 /// whose objects live elsewhere than in the machine's memory.
@@ -30,6 +32,9 @@ pub struct KernelMemory {
     pub vmalloc: u64,
     /// Chunks of per-CPU memory.
     pub per_cpu: u64,
+    /// Memory in the direct map by the size of its pages: 4 KiB, 2 MiB, 4 MiB
+    /// and 1 GiB; nothing for sizes that its tables do not have.
+    pub direct_map: [Option<u64>; DIRECT_SIZES.len()],
     /// The caches, one by one.
     pub slabinfo: Slabinfo,
     /// The vmalloc areas, one by one.
@@ -71,6 +76,20 @@ impl KernelMemory {
         self
     }
 
+    /// Counts what the direct map shows.
+    pub fn with_direct_map<P: Mmu, F: KernelFormat>(mut self, map: &FollowingMap<P, F>) -> Self {
+        let geometry = &F::GEOMETRY;
+        for level in Level::all().filter(|&level| !geometry.is_folded(level) && geometry.can_be_leaf(level)) {
+            let size = DIRECT_SIZES
+                .into_iter()
+                .position(|size| size == geometry.entry_span(level));
+            if let Some(bytes) = size.and_then(|at| self.direct_map.get_mut(at)) {
+                *bytes = Some(bytes.unwrap_or(0) + map.mapped(level));
+            }
+        }
+        self
+    }
+
     /// Writes the lines of `/proc/meminfo`.
     ///
     /// # Linux source concept
@@ -86,6 +105,13 @@ impl KernelMemory {
         // Linux does not count chunks any more.
         meminfo.vmalloc_chunk = Some(0);
         meminfo.percpu = kib(self.per_cpu);
+        let direct = self.direct_map.map(|bytes| bytes.map(|bytes| bytes / KIB));
+        [
+            meminfo.direct_map_4k,
+            meminfo.direct_map_2m,
+            meminfo.direct_map_4m,
+            meminfo.direct_map_1g,
+        ] = direct;
     }
 
     /// Sets the counters of `/proc/vmstat`: slabs in frames, stacks in KiB.
@@ -113,9 +139,10 @@ mod tests {
     use foliant_phys::testing::boot_with;
     use foliant_platform::testing::TestPlatform;
     use foliant_uapi::text::{Text, vmstat_of_zeroes};
-    use foliant_units::{VirtAddr, VirtRange};
+    use foliant_units::{Pfn, VirtAddr, VirtRange};
 
     use super::*;
+    use crate::direct::FollowingConfig;
     use crate::percpu::{FirstChunk, PerCpuRequest};
     use crate::slab::{CacheSpec, How, SlabOptions};
     use crate::stack::StackUser;
@@ -127,6 +154,25 @@ mod tests {
         let text = alloc::string::String::from_utf8(meminfo.to_bytes()).unwrap();
         let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
         line.trim_end_matches(" kB").trim().parse().unwrap()
+    }
+
+    #[test]
+    fn the_direct_map_is_told_by_the_size_of_its_pages() {
+        let phys = boot_with(2048, 1, BootOptions::test());
+        let tables = Arc::new(PageTables::<TestPlatform>::new_kernel(&phys).unwrap());
+        let base = VirtAddr::new(0xffff_8880_0000_0000);
+        let config = FollowingConfig::new(base, Pfn::new(1 << 34));
+        let map = FollowingMap::of_ram(&tables, config).unwrap();
+        let mut meminfo = Meminfo::default();
+        KernelMemory::default()
+            .with_direct_map(&map)
+            .tell_meminfo(&mut meminfo);
+        let (small, large) = (line(&meminfo, "DirectMap4k:"), line(&meminfo, "DirectMap2M:"));
+        assert_eq!(line(&meminfo, "DirectMap1G:"), 0);
+        assert_eq!(meminfo.direct_map_4m, None);
+        let ram: u64 = phys.ram_ranges().map(|range| range.len() * 4).sum();
+        assert_eq!((small + large, large % 2048), (ram, 0));
+        assert!(small >= 2048 && large >= 2048, "the first 2 MiB are small pages");
     }
 
     #[test]

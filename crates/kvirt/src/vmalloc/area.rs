@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use foliant_phys::MAX_NODES;
-use foliant_units::{Order, PAGE_SIZE, Pfn, PhysAddr, VirtAddr, VirtRange, Vpn, VpnRange};
+use foliant_units::{Order, PAGE_SIZE, Pfn, PfnRange, PhysAddr, VirtAddr, VirtRange, Vpn, VpnRange};
 
 use super::block::Block;
 use super::book::{Found, Held};
@@ -41,7 +41,7 @@ pub(crate) enum Use {
     /// Frames of somebody else.
     Vmap,
     /// Device memory.
-    Ioremap(PhysAddr),
+    Ioremap(PfnRange),
     /// A block that small maps are cut from.
     Block(Arc<Block>),
     /// A map that is too large for a block.
@@ -109,7 +109,7 @@ impl AreaInfo {
         let (kind, physical) = match area.what {
             Use::Vmalloc => (AreaKind::Vmalloc, None),
             Use::Vmap => (AreaKind::Vmap, None),
-            Use::Ioremap(at) => (AreaKind::Ioremap, Some(at)),
+            Use::Ioremap(frames) => (AreaKind::Ioremap, Some(frames.start.base())),
             Use::Block(_) | Use::Ram => (AreaKind::MapRam, None),
         };
         let mut by_node = [0; MAX_NODES];

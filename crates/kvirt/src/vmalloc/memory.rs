@@ -15,6 +15,7 @@ use foliant_units::{Order, PAGE_SHIFT, PAGE_SIZE, PhysAddr, VirtAddr, VirtRange,
 
 use super::area::{Area, AreaInfo, Frames, Use};
 use super::book::{Found, Held};
+use super::cache_modes::CacheModes;
 use super::count::CpuCount;
 use super::map_ram::BlockSlot;
 use super::request::{BadFree, LargePages, VmallocError, VmallocRequest};
@@ -58,6 +59,8 @@ pub struct Vmalloc<P: Mmu, F: KernelFormat = X86_64> {
     pub(super) blocks: Box<[BlockSlot]>,
     /// Frames of vmalloc areas.
     pub(super) used: CpuCount,
+    /// How devices' memory is cached.
+    pub(super) modes: CacheModes,
 }
 
 /// The state of the space at some moment.
@@ -92,6 +95,7 @@ impl<P: Mmu, F: KernelFormat> Vmalloc<P, F> {
             tables: tables.clone(),
             blocks: (0..cpus).map(|_| BlockSlot::default()).collect(),
             used: CpuCount::new(cpus),
+            modes: CacheModes::new(),
         }
     }
 
@@ -337,6 +341,9 @@ impl<P: Mmu, F: KernelFormat> Vmalloc<P, F> {
 
     /// The flush is over: gives the frames of an area back.
     fn put_frames(&self, area: &mut Area) {
+        if let Use::Ioremap(device) = area.what {
+            self.modes.release(device);
+        }
         if let Use::Block(block) = &area.what {
             area.frames.list.extend(block.take_waiting());
         }

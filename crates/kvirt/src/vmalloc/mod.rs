@@ -11,6 +11,7 @@
 mod area;
 mod block;
 mod book;
+mod cache_modes;
 mod count;
 mod fault;
 mod flush_list;
@@ -27,6 +28,7 @@ mod tests;
 mod vmap;
 
 pub use area::{AreaInfo, AreaKind, AreaState};
+pub use cache_modes::CacheModeList;
 pub use fault::BadAccess;
 pub(crate) use flush_list::FlushList;
 pub use map_ram::RamMap;

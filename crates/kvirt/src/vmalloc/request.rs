@@ -1,6 +1,6 @@
 //! What is asked for, and why there may be none.
 
-use foliant_arch::KernelProt;
+use foliant_arch::{CacheMode, KernelProt};
 use foliant_phys::{AllocError, AllocRequest, Effort, Fill, NodeChoice, Owner};
 use foliant_units::{Errno, PAGE_SIZE};
 
@@ -124,6 +124,11 @@ pub enum VmallocError {
     Wraps,
     /// The physical range is RAM, which has its cache mode already.
     IsRam,
+    /// Parts of the physical range are mapped already, and cached in several ways.
+    CacheModes,
+    /// Some of the physical range is mapped already and cached like this, which
+    /// will not do for what was asked for.
+    CacheMode(CacheMode),
     /// There is no frame.
     NoFrame(AllocError),
     /// There is no frame for a page table.
@@ -136,7 +141,8 @@ impl VmallocError {
     /// What a system call returns.
     pub const fn errno(self) -> Errno {
         match self {
-            Self::Empty | Self::BadAlign | Self::Wraps | Self::IsRam => Errno::INVAL,
+            Self::Empty | Self::BadAlign | Self::Wraps | Self::IsRam | Self::CacheMode(_) => Errno::INVAL,
+            Self::CacheModes => Errno::BUSY,
             Self::TooLarge | Self::NoAddresses => Errno::NOMEM,
             Self::NoFrame(error) | Self::NoTable(error) => error.errno(),
         }
@@ -151,6 +157,8 @@ impl core::fmt::Display for VmallocError {
             Self::BadAlign => f.write_str("alignment is no power of two"),
             Self::Wraps => f.write_str("physical range wraps around"),
             Self::IsRam => f.write_str("physical range is RAM"),
+            Self::CacheModes => f.write_str("physical range is mapped and cached in several ways"),
+            Self::CacheMode(mode) => write!(f, "physical range is mapped and cached as {mode:?}"),
             Self::NoFrame(error) => write!(f, "no frame: {error}"),
             Self::NoTable(error) => write!(f, "no page table: {error}"),
             Self::NoAddresses => f.write_str("no vmalloc addresses left"),

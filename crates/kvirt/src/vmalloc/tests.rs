@@ -20,6 +20,8 @@ use foliant_units::{PAGE_SIZE, Pfn, PhysAddr, PhysRange, VirtAddr, VirtRange};
 use super::*;
 use crate::caller::Caller;
 
+mod devices;
+
 const START: VirtAddr = VirtAddr::new(0xffff_c900_0000_0000);
 const PAGE: u64 = PAGE_SIZE as u64;
 const DEVICE: u64 = 0x40_0000_0000;

@@ -2,10 +2,11 @@
 
 use foliant_arch::{CacheMode, KernelFormat, KernelProt, Level};
 use foliant_platform::Mmu;
-use foliant_units::{PAGE_SHIFT, Pfn, PhysRange, VirtAddr, VpnRange};
+use foliant_units::{PAGE_SHIFT, Pfn, PfnRange, PhysRange, VirtAddr, VpnRange};
 
 use super::area::{Frames, Use};
 use super::book::Held;
+use super::cache_modes::CacheModeList;
 use super::memory::Vmalloc;
 use super::request::{BadFree, VmallocError};
 use crate::caller::Caller;
@@ -82,14 +83,16 @@ impl<P: Mmu, F: KernelFormat> Vmalloc<P, F> {
     }
 
     /// Maps device memory, with the largest pages that fit. The result has the
-    /// offset inside its page that the physical address has.
+    /// offset inside its page that the physical address has. What is mapped
+    /// already is cached here as it is there, whatever was asked for, if that
+    /// will do; [`cache_modes`](Self::cache_modes) tells.
     ///
     /// # Errors
-    /// The range is empty, wraps around, or is RAM in part; see [`VmallocError`].
+    /// The range is empty, wraps around, is RAM in part, or is mapped and cached
+    /// in a way that will not do; see [`VmallocError`].
     ///
     /// # Linux source concept
     /// `ioremap()`, `ioremap_wc()`, `ioremap_wt()`, `ioremap_uc()`, `memremap()`.
-    /// Differs: two mappings of one range with different modes are not refused.
     #[track_caller]
     pub fn ioremap(&self, device: PhysRange, cache: CacheMode) -> Result<VirtAddr, VmallocError> {
         self.ioremap_for(device, cache, Caller::here())
@@ -117,13 +120,16 @@ impl<P: Mmu, F: KernelFormat> Vmalloc<P, F> {
         if (0..pages).any(|page| self.phys().is_ram(first + page)) {
             return Err(VmallocError::IsRam);
         }
+        let frames = PfnRange::new(first, first + pages);
+        let cache = self.reserve_mode(frames, cache)?;
         let largest = largest_for::<F>(first, pages);
-        let place = self
-            .place(pages + 1, F::GEOMETRY.entry_pages(largest))
-            .ok_or(VmallocError::NoAddresses)?;
+        let Some(place) = self.place(pages + 1, F::GEOMETRY.entry_pages(largest)) else {
+            self.modes.release(frames);
+            return Err(VmallocError::NoAddresses);
+        };
         let held = Held {
             pages: place,
-            area: Self::bare(Use::Ioremap(first.base()), caller, true),
+            area: Self::bare(Use::Ioremap(frames), caller, true),
         };
         match mapping::map_run(
             &*self.tables,
@@ -141,6 +147,23 @@ impl<P: Mmu, F: KernelFormat> Vmalloc<P, F> {
                 Err(VmallocError::NoTable(error))
             }
         }
+    }
+
+    /// How the frames are to be cached. Mappings that ended may still be in
+    /// TLBs, so they count; if they are in the way, they are flushed.
+    fn reserve_mode(&self, frames: PfnRange, wanted: CacheMode) -> Result<CacheMode, VmallocError> {
+        match self.modes.reserve(frames, wanted) {
+            Ok(mode) if mode == wanted => return Ok(mode),
+            Ok(_) => self.modes.release(frames),
+            Err(_) => {}
+        }
+        self.purge();
+        self.modes.reserve(frames, wanted)
+    }
+
+    /// What is mapped of devices, and how it is cached.
+    pub fn cache_modes(&self) -> CacheModeList {
+        self.modes.list()
     }
 
     /// Ends what [`ioremap`](Self::ioremap) began, at the address that it gave.
