@@ -23,6 +23,7 @@ mod history;
 mod layout;
 mod map;
 mod merge;
+mod mutant;
 mod object;
 mod ops;
 mod pages;

@@ -3,9 +3,9 @@
 use foliant_phys::{AllocRequest, Frame, FrameFlags, Owner};
 use foliant_platform::Mmu;
 
-use super::large;
 use super::outcome::{FaultError, Outcome};
 use super::page::{Page, Published};
+use super::{exclusive, large};
 use crate::anon;
 
 impl From<foliant_phys::AllocError> for FaultError {
@@ -50,12 +50,7 @@ pub(super) fn break_cow<P: Mmu>(page: &Page<'_, P>) -> Result<Outcome, FaultErro
     let claimed = page.make_writable(|frame| {
         // With the table locked, a single reference is the entry's own, and
         // nobody can get another.
-        let record = phys.record(frame);
-        let alone = record.refs.get() == 1;
-        if alone {
-            record.set(FrameFlags::ANON_EXCLUSIVE);
-        }
-        alone
+        exclusive::claim(phys.record(frame), 1)
     })?;
     if claimed == Published::Done {
         return Ok(Outcome::Reused);

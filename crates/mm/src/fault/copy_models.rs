@@ -1,15 +1,18 @@
 //! A copy that takes the place of a frame: read-only until the flush is over,
 //! then writable if no fork came between.
 
+use foliant_phys::{FrameFlags, FrameRecord, Left};
 use foliant_platform::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use foliant_platform::sync::{Arc, SpinLock};
+
+use super::exclusive;
+use crate::mutant::{Mutant, holds_and_catches};
 
 /// What a seeded mistake leaves out.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mistake {
     None,
     WritableAtOnce,
-    NotCounted,
 }
 
 #[derive(Clone, Copy)]
@@ -26,14 +29,16 @@ struct Machine {
     entry: SpinLock<Entry>,
     tlb: SpinLock<Option<usize>>,
     frames: [AtomicU32; 2],
-    /// References to the copy.
-    refs: AtomicU32,
+    /// What is known of the copy.
+    copy: FrameRecord,
     told: AtomicBool,
     child: SpinLock<Option<usize>>,
 }
 
 impl Machine {
     fn new() -> Arc<Self> {
+        let copy = FrameRecord::default();
+        copy.refs.begin();
         Arc::new(Self {
             entry: SpinLock::new(Entry {
                 frame: OLD,
@@ -41,7 +46,7 @@ impl Machine {
             }),
             tlb: SpinLock::new(Some(OLD)),
             frames: [AtomicU32::new(0), AtomicU32::new(0)],
-            refs: AtomicU32::new(1),
+            copy,
             told: AtomicBool::new(false),
             child: SpinLock::new(None),
         })
@@ -50,7 +55,7 @@ impl Machine {
     /// The fault that copies; it holds a reference until it is done.
     fn copy(&self, mistake: Mistake) {
         let mut entry = self.entry.lock();
-        self.refs.fetch_add(1, Ordering::Relaxed);
+        self.copy.refs.get_another();
         *entry = Entry {
             frame: COPY,
             writable: mistake == Mistake::WritableAtOnce,
@@ -58,11 +63,11 @@ impl Machine {
         drop(entry);
         *self.tlb.lock() = None;
         let mut entry = self.entry.lock();
-        if self.refs.load(Ordering::Relaxed) == 2 || mistake == Mistake::NotCounted {
+        if exclusive::claim(&self.copy, 2) {
             entry.writable = true;
         }
         drop(entry);
-        self.refs.fetch_sub(1, Ordering::Relaxed);
+        assert_eq!(self.copy.refs.put(), Left::Some);
     }
 
     /// A CPU that stores where it may, and tells of it.
@@ -88,7 +93,8 @@ impl Machine {
         let mut entry = self.entry.lock();
         entry.writable = false;
         if entry.frame == COPY {
-            self.refs.fetch_add(1, Ordering::Relaxed);
+            self.copy.refs.get_another();
+            self.copy.clear(FrameFlags::ANON_EXCLUSIVE);
         }
         *self.child.lock() = Some(entry.frame);
     }
@@ -109,21 +115,6 @@ fn stores(mistake: Mistake) {
     });
 }
 
-fn forks(mistake: Mistake) {
-    loom::model(move || {
-        let machine = Machine::new();
-        let forking = machine.clone();
-        let thread = loom::thread::spawn(move || forking.fork());
-        machine.copy(mistake);
-        thread.join().expect("the fork");
-        let shared = *machine.child.lock() == Some(COPY);
-        assert!(
-            !shared || !machine.entry.lock().writable,
-            "a frame of two is writable"
-        );
-    });
-}
-
 #[test]
 fn loom_a_store_to_a_copy_is_seen_by_all() {
     stores(Mistake::None);
@@ -137,11 +128,39 @@ fn loom_mutant_that_is_writable_before_the_flush_is_caught() {
 
 #[test]
 fn loom_a_copy_that_was_forked_is_not_writable() {
-    forks(Mistake::None);
+    holds_and_catches(
+        || {
+            let machine = Machine::new();
+            let forking = machine.clone();
+            let thread = loom::thread::spawn(move || forking.fork());
+            machine.copy(Mistake::None);
+            thread.join().expect("the fork");
+            let shared = *machine.child.lock() == Some(COPY);
+            let writable = machine.entry.lock().writable;
+            assert!(!shared || !writable, "a frame of two is writable");
+            assert_eq!(machine.copy.has(FrameFlags::ANON_EXCLUSIVE), writable);
+        },
+        &[Mutant::NotCounted],
+    );
 }
 
 #[test]
-#[should_panic(expected = "a frame of two is writable")]
-fn loom_mutant_that_does_not_count_is_caught() {
-    forks(Mistake::NotCounted);
+fn loom_a_frame_is_claimed_with_what_its_last_other_holder_did() {
+    holds_and_catches(
+        || {
+            let machine = Machine::new();
+            machine.copy.refs.get_another();
+            let claiming = machine.clone();
+            let thread = loom::thread::spawn(move || {
+                if exclusive::claim(&claiming.copy, 1) {
+                    let seen = claiming.frames[COPY].load(Ordering::Relaxed);
+                    assert_eq!(seen, 1, "what was done before is not seen");
+                }
+            });
+            machine.frames[COPY].store(1, Ordering::Relaxed);
+            assert_eq!(machine.copy.refs.put(), Left::Some);
+            thread.join().expect("the one who claims");
+        },
+        &[Mutant::ClaimUnfenced],
+    );
 }

@@ -9,6 +9,7 @@ mod anonymous;
 mod classify;
 #[cfg(all(test, loom))]
 mod copy_models;
+mod exclusive;
 mod large;
 #[cfg(all(test, loom))]
 mod models;

@@ -8,6 +8,7 @@ use foliant_platform::sync::atomic::Ordering;
 use foliant_units::{Pfn, Vpn, VpnRange};
 
 use super::classify::SlotState;
+use super::exclusive;
 use super::large::Block;
 use super::outcome::Outcome;
 use crate::counters::Resident;
@@ -236,10 +237,7 @@ impl<'f, P: Mmu> Page<'f, P> {
         let settled = Page { seen: copy, ..*self };
         let published = settled.make_writable(|pfn| {
             // The entry's reference and `frame`'s: no fork came between.
-            let record = self.phys_record(pfn);
-            let alone = record.refs.get() == 2;
-            record.assign(FrameFlags::ANON_EXCLUSIVE, alone);
-            alone
+            exclusive::claim(self.phys_record(pfn), 2)
         });
         drop(frame);
         published

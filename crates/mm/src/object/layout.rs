@@ -8,6 +8,8 @@
 
 use foliant_platform::sync::atomic::{AtomicU64, Ordering, fence};
 
+use crate::mutant::{Mutant, is_on};
+
 /// How often pages were taken away from mappings; odd while that goes on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Layout(u64);
@@ -34,14 +36,18 @@ impl LayoutGate {
     pub(super) fn is_still(&self, then: Layout) -> bool {
         // Pairs with the fence in `begin`: either the visit sees the table that
         // was just made and locked, or this sees that the visit has begun.
-        fence(Ordering::SeqCst);
+        if !is_on(Mutant::CompareUnfenced) {
+            fence(Ordering::SeqCst);
+        }
         self.now() == then
     }
 
     /// Pages are being taken away. One at a time, under a lock of the caller.
     pub(super) fn begin(&self) {
         self.0.fetch_add(1, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
+        if !is_on(Mutant::BeginUnfenced) {
+            fence(Ordering::SeqCst);
+        }
     }
 
     /// All mappings were visited.
@@ -53,6 +59,7 @@ impl LayoutGate {
 #[cfg(all(test, loom))]
 mod models {
     use super::*;
+    use crate::mutant::holds_and_catches;
     use foliant_platform::sync::atomic::AtomicBool;
     use foliant_platform::sync::{Arc, SpinLock};
 
@@ -109,16 +116,26 @@ mod models {
         }
     }
 
+    fn fault_while_truncated(mistake: Mistake) {
+        let machine = Arc::new(Machine::default());
+        *machine.cached.lock() = true;
+        let faulting = machine.clone();
+        let thread = loom::thread::spawn(move || faulting.fault(mistake));
+        machine.truncate(mistake);
+        thread.join().expect("the fault");
+        assert!(!*machine.slot.lock(), "a page that is gone is mapped");
+    }
+
     fn model(mistake: Mistake) {
-        loom::model(move || {
-            let machine = Arc::new(Machine::default());
-            *machine.cached.lock() = true;
-            let faulting = machine.clone();
-            let thread = loom::thread::spawn(move || faulting.fault(mistake));
-            machine.truncate(mistake);
-            thread.join().expect("the fault");
-            assert!(!*machine.slot.lock(), "a page that is gone is mapped");
-        });
+        loom::model(move || fault_while_truncated(mistake));
+    }
+
+    #[test]
+    fn loom_either_the_visit_sees_the_table_or_the_fault_the_visit() {
+        holds_and_catches(
+            || fault_while_truncated(Mistake::None),
+            &[Mutant::BeginUnfenced, Mutant::CompareUnfenced],
+        );
     }
 
     #[test]

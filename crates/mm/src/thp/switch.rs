@@ -6,6 +6,7 @@ use foliant_units::Order;
 use super::orders::Orders;
 use super::setting::{Advice, Defrag, Global, SizeSetting, Sizes, ThpMode, allowed};
 use super::stats::{Stats, ThpEvent};
+use crate::mutant::{Mutant, is_on};
 
 /// Two bits for each size, its setting counted from `never`; so zero is all of
 /// them off, which is how a machine starts.
@@ -58,6 +59,11 @@ impl Thp {
             let bits = (SizeSetting::Never as u32 - setting as u32) << shift(order);
             Some(sizes & !(MASK << shift(order)) | bits)
         };
+        if is_on(Mutant::SizeInTwoSteps) {
+            let before = self.sizes.load(Ordering::Relaxed);
+            change(before).inspect(|&sizes| self.sizes.store(sizes, Ordering::Relaxed));
+            return true;
+        }
         // It never refuses.
         let _ = self
             .sizes
@@ -179,5 +185,29 @@ mod tests {
             assert!(!thp.set_size(order, SizeSetting::Always));
             assert_eq!(thp.size(order), SizeSetting::Never);
         }
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use crate::mutant::holds_and_catches;
+    use foliant_platform::sync::Arc;
+
+    #[test]
+    fn loom_two_sizes_that_are_set_at_once_are_both_set() {
+        holds_and_catches(
+            || {
+                let order = |raw| Order::new(raw).expect("an order");
+                let one = Arc::new(Thp::default());
+                let two = one.clone();
+                let other = loom::thread::spawn(move || two.set_size(order(4), SizeSetting::Always));
+                assert!(one.set_size(order(2), SizeSetting::Madvise));
+                assert!(other.join().expect("the other"));
+                let set = [2, 4].map(|raw| one.size(order(raw)));
+                assert_eq!(set, [SizeSetting::Madvise, SizeSetting::Always]);
+            },
+            &[Mutant::SizeInTwoSteps],
+        );
     }
 }

@@ -21,6 +21,8 @@ use core::ptr;
 use foliant_platform::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use foliant_platform::sync::{Mutex, relax};
 
+use crate::mutant::{Mutant, ordering};
+
 /// Counters per phase; threads spread over them. One under the model checker.
 const SHARDS: usize = if cfg!(loom) { 1 } else { 8 };
 
@@ -76,14 +78,17 @@ impl<V> Shared<V> {
 
     fn replace_draining(&self, value: V, phases: usize) -> V {
         let _one_writer = self.writer.lock();
-        let old = self
-            .current
-            .swap(Box::into_raw(Box::new(value)), Ordering::AcqRel);
+        let old = self.current.swap(
+            Box::into_raw(Box::new(value)),
+            ordering(Mutant::PublishRelaxed, Ordering::AcqRel),
+        );
         for _ in 0..phases {
             let drained = self.phase.fetch_add(1, Ordering::Relaxed) % 2;
             for shard in &self.readers {
                 let mut spins = 0;
-                while shard.inside[drained].fetch_add(0, Ordering::AcqRel) != 0 {
+                while shard.inside[drained].fetch_add(0, ordering(Mutant::DrainRelaxed, Ordering::AcqRel))
+                    != 0
+                {
                     relax(&mut spins);
                 }
             }
@@ -107,14 +112,15 @@ struct Inside<'a>(&'a AtomicUsize);
 
 impl<'a> Inside<'a> {
     fn enter(counter: &'a AtomicUsize) -> Self {
-        counter.fetch_add(1, Ordering::Acquire);
+        counter.fetch_add(1, ordering(Mutant::ReaderEntersRelaxed, Ordering::Acquire));
         Self(counter)
     }
 }
 
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Release);
+        self.0
+            .fetch_sub(1, ordering(Mutant::ReaderLeavesRelaxed, Ordering::Release));
     }
 }
 
@@ -158,6 +164,7 @@ mod tests {
 #[cfg(all(test, loom))]
 mod loom_tests {
     use super::*;
+    use crate::mutant::holds_and_catches;
     use foliant_platform::sync::{Arc, UnsafeCell};
     use loom::thread;
 
@@ -174,27 +181,42 @@ mod loom_tests {
     // SAFETY: shared only through the protocol under test.
     unsafe impl Sync for Canary {}
 
+    fn read_while_replaced(replacements: u32, phases: usize) {
+        let shared = Arc::new(Shared::new(Canary(UnsafeCell::new(1))));
+        let reader = {
+            let shared = shared.clone();
+            thread::spawn(move || {
+                // SAFETY: inside of a read, nobody writes.
+                let seen = shared.read(|canary| canary.0.with(|value| unsafe { *value }));
+                assert!(seen != 0);
+            })
+        };
+        for version in 0..replacements {
+            drop(shared.replace_draining(Canary(UnsafeCell::new(version + 2)), phases));
+        }
+        assert!(reader.join().is_ok());
+    }
+
     fn model(replacements: u32, phases: usize) {
-        loom::model(move || {
-            let shared = Arc::new(Shared::new(Canary(UnsafeCell::new(1))));
-            let reader = {
-                let shared = shared.clone();
-                thread::spawn(move || {
-                    // SAFETY: inside of a read, nobody writes.
-                    let seen = shared.read(|canary| canary.0.with(|value| unsafe { *value }));
-                    assert!(seen != 0);
-                })
-            };
-            for version in 0..replacements {
-                drop(shared.replace_draining(Canary(UnsafeCell::new(version + 2)), phases));
-            }
-            assert!(reader.join().is_ok());
-        });
+        loom::model(move || read_while_replaced(replacements, phases));
     }
 
     #[test]
     fn loom_a_replaced_value_is_not_looked_at() {
         model(2, PHASES);
+    }
+
+    #[test]
+    fn loom_readers_and_who_replaces_see_what_the_other_did() {
+        holds_and_catches(
+            || read_while_replaced(1, PHASES),
+            &[
+                Mutant::PublishRelaxed,
+                Mutant::DrainRelaxed,
+                Mutant::ReaderEntersRelaxed,
+                Mutant::ReaderLeavesRelaxed,
+            ],
+        );
     }
 
     #[test]
