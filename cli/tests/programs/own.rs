@@ -48,6 +48,16 @@ fn paths_stay_within_bounds() {
 }
 
 #[test]
+fn waiters_are_moved_to_locks_that_name_their_owner() {
+    run("requeue", &["-pthread"]);
+}
+
+#[test]
+fn a_file_that_runs_is_not_written() {
+    run("busy", &[]);
+}
+
+#[test]
 fn states_and_times_of_tasks() {
     run("states", &["-pthread"]);
 }

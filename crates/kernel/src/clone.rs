@@ -181,6 +181,7 @@ fn make<M: UserMachine>(ctx: &Ctx<'_, M>, request: &Request) -> Result<Arc<Task<
         thread,
         space,
         image: parent.image(),
+        running: parent.running(),
         files,
         creds: parent.creds(),
         signals: parent.signals.lock().for_child(keep_stack),

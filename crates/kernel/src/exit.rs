@@ -42,6 +42,8 @@ pub(crate) fn end_task<M: UserMachine>(kernel: &Arc<Kernel<M>>, task: &Arc<Task<
         kernel.observe_end(task, space);
         process.count_faults(space);
     }
+    // Whoever waits for the end may write the file then.
+    task.set_running(None);
     finish_vfork(task);
     drop(space);
     task.files().exit();

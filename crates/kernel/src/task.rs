@@ -9,7 +9,7 @@ use foliant_units::VirtAddr;
 
 use crate::creds::Credentials;
 use crate::exec::Image;
-use crate::fs::TaskFiles;
+use crate::fs::{Running, TaskFiles};
 use crate::machine::UserMachine;
 use crate::park::{Parker, WaitQueue};
 use crate::pid::Pid;
@@ -29,6 +29,8 @@ pub struct Task<M: UserMachine> {
     thread: M::Thread,
     space: SpinLock<Option<Arc<Space<M>>>>,
     image: SpinLock<Arc<Image>>,
+    /// Keeps writers away from the file of the image.
+    running: SpinLock<Option<Arc<Running>>>,
     files: TaskFiles<M>,
     creds: SpinLock<Arc<Credentials>>,
     name: SpinLock<[u8; 16]>,
@@ -90,6 +92,7 @@ pub(crate) struct Parts<M: UserMachine> {
     pub(crate) thread: M::Thread,
     pub(crate) space: Arc<Space<M>>,
     pub(crate) image: Arc<Image>,
+    pub(crate) running: Option<Arc<Running>>,
     pub(crate) files: TaskFiles<M>,
     pub(crate) creds: Arc<Credentials>,
     pub(crate) signals: TaskSignals,
@@ -110,6 +113,7 @@ impl<M: UserMachine> Task<M> {
             thread: parts.thread,
             space: SpinLock::new(Some(parts.space)),
             image: SpinLock::new(parts.image),
+            running: SpinLock::new(parts.running),
             files: parts.files,
             creds: SpinLock::new(parts.creds),
             name: SpinLock::new(parts.name),
@@ -173,6 +177,18 @@ impl<M: UserMachine> Task<M> {
 
     pub(crate) fn set_image(&self, image: Arc<Image>) {
         *self.image.lock() = image;
+    }
+
+    /// What keeps writers away from the file that it runs.
+    pub(crate) fn running(&self) -> Option<Arc<Running>> {
+        self.running.lock().clone()
+    }
+
+    /// It runs another file, or none.
+    pub(crate) fn set_running(&self, running: Option<Arc<Running>>) {
+        let before = core::mem::replace(&mut *self.running.lock(), running);
+        // The last reference closes the file: not with the lock held.
+        drop(before);
     }
 
     /// Its descriptors and directories.

@@ -96,6 +96,7 @@ impl<M: UserMachine> Kernel<M> {
 
         task.replace_space(Some(ready.space));
         task.set_image(Arc::new(ready.image));
+        task.set_running(ready.running);
         task.set_name(&ready.name);
         introduce(
             self,
@@ -143,6 +144,7 @@ fn first_task<M: UserMachine>(kernel: &Arc<Kernel<M>>, boot: Boot<M>) -> Result<
         thread: machine.thread()?,
         space,
         image: Arc::new(Image::default()),
+        running: None,
         files: boot.files,
         creds: Arc::new(boot.creds),
         signals: TaskSignals {

@@ -34,7 +34,11 @@ pub(super) fn commit<M: UserMachine>(
     settle(kernel, task, &ready);
 
     let Ready {
-        space, image, regs, ..
+        space,
+        image,
+        regs,
+        running,
+        ..
     } = ready;
     leave_image(kernel, task);
     let old = task.replace_space(Some(space.clone()));
@@ -43,6 +47,7 @@ pub(super) fn commit<M: UserMachine>(
         kernel.observe_end(task, old);
     }
     task.set_image(Arc::new(image));
+    task.set_running(running);
     let moved = kernel.machine().exec(task, cpu, &space, regs);
     finish_vfork(task);
     drop(old);

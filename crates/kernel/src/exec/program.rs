@@ -8,7 +8,7 @@ use foliant_uapi::mman::Seals;
 use foliant_uapi::open::OpenFlags;
 use foliant_units::Errno;
 
-use crate::fs::{Access, FileType, Last, NodeRef, OpenFile, OpenHow, Walk};
+use crate::fs::{Access, FileType, Last, NodeRef, OpenFile, OpenHow, Running, Walk};
 use crate::machine::UserMachine;
 
 use super::elf::Bytes;
@@ -19,6 +19,8 @@ pub(super) struct Program<M: UserMachine> {
     pub(super) mapping: Arc<Mapping<M>>,
     /// Its own path, as `/proc/PID/exe` shows it.
     pub(super) path: Vec<u8>,
+    /// Keeps writers away.
+    pub(super) running: Option<Arc<Running>>,
 }
 
 impl<M: UserMachine> Program<M> {
@@ -26,7 +28,7 @@ impl<M: UserMachine> Program<M> {
     ///
     /// # Errors
     /// Those of the walk; `ACCES` for what is no regular file or may not be
-    /// executed.
+    /// executed; `TXTBSY` for what somebody may write.
     ///
     /// # Linux source concept
     /// `do_open_execat()`.
@@ -56,9 +58,15 @@ impl<M: UserMachine> Program<M> {
             mode: 0,
             caller: walk.caller,
         })?;
+        let running = file.writers().map(|writers| writers.run(file.clone()));
+        let running = running.transpose()?.map(Arc::new);
         let path = file.link();
         let mapping = OpenFile::new(file, flags).mapping()?;
-        Ok(Self { mapping, path })
+        Ok(Self {
+            mapping,
+            path,
+            running,
+        })
     }
 
     /// The file as something to map.

@@ -9,7 +9,7 @@ use foliant_uapi::resource::Resource;
 use foliant_units::{Errno, PAGE_SIZE, VirtAddr, VirtRange};
 
 use crate::creds::{Capability, Credentials};
-use crate::fs::{Caller, Last, NodeRef, Walk};
+use crate::fs::{Caller, Last, NodeRef, Running, Walk};
 use crate::kernel::Kernel;
 use crate::machine::{UserMachine, UserRegs};
 use crate::space::Space;
@@ -52,6 +52,8 @@ pub(super) struct Ready<M: UserMachine> {
     pub(super) space: Arc<Space<M>>,
     pub(super) image: Image,
     pub(super) regs: UserRegs,
+    /// Keeps writers away from the file.
+    pub(super) running: Option<Arc<Running>>,
     /// What the task will be called.
     pub(super) name: Vec<u8>,
 }
@@ -199,6 +201,7 @@ fn build<M: UserMachine>(
     Ok(Ready {
         space,
         image: image(&program, &elf, loaded, stack),
+        running: program.running,
         regs,
         name,
     })

@@ -17,6 +17,7 @@ use foliant_units::{Errno, VirtAddr};
 
 use super::buffer::{Sink, Source, UserMemory};
 use super::node::{NodeRef, OpenHow};
+use super::writers::Writers;
 use crate::park::WaitQueue;
 use crate::socket::Socket;
 
@@ -92,6 +93,11 @@ pub trait File<M: Mmu>: Any + Send + Sync {
     /// caller raises the signal).
     fn write(&self, _offset: u64, _from: &mut dyn Source, _flags: OpenFlags) -> Result<(usize, u64), Errno> {
         Err(Errno::INVAL)
+    }
+
+    /// Who writes the file and who runs it, where it can be executed.
+    fn writers(&self) -> Option<&Arc<Writers>> {
+        None
     }
 
     /// The position that the file itself keeps ([`Positioning::Own`]).

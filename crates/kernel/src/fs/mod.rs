@@ -24,6 +24,7 @@ mod splices;
 mod stat;
 mod task_files;
 mod walk;
+mod writers;
 
 pub use buffer::{IoVec, Sink, SliceSink, SliceSource, Source, UserMemory, UserSink, UserSource};
 pub use context::FsContext;
@@ -41,6 +42,7 @@ pub use splices::Splices;
 pub use stat::{FileStat, anonymous_stat, magic, pseudo_statfs};
 pub use task_files::TaskFiles;
 pub use walk::{Final, Last, MAX_LINKS, NAME_MAX, PATH_MAX, Parent, Walk};
+pub use writers::{Running, Writers, Writing};
 
 #[cfg(test)]
 mod walk_test;

@@ -6,6 +6,7 @@
 
 mod key;
 mod pi;
+mod requeue_pi;
 mod robust;
 mod table;
 mod wait;
@@ -15,6 +16,7 @@ pub(crate) use table::Futexes;
 
 pub(crate) use key::Sharing;
 pub(crate) use pi::{lock_pi, unlock_pi};
+pub(crate) use requeue_pi::{requeue_pi, wait_requeue_pi};
 pub(crate) use robust::release_robust_list;
 pub(crate) use wait::{Waited, wait, wait_many};
 pub(crate) use wake::{wake, wake_op, wake_or_requeue, wake_word};

@@ -15,7 +15,7 @@ use crate::space::Space;
 use crate::task::Task;
 
 use super::key::{Key, Sharing};
-use super::table::{Bucket, Waiter};
+use super::table::{Bucket, Waiter, Wanted};
 use super::wait::Waited;
 
 /// Takes the lock at `at`; with `only_try` does not wait for it.
@@ -48,7 +48,7 @@ pub(crate) fn lock_pi<M: UserMachine>(
         if kernel.tree().task(Pid::new(owner as i32)).is_none() {
             return Err(Errno::SRCH);
         }
-        let waiter = Waiter::new(key, u32::MAX, Some(task.tid()), task.parker().clone());
+        let waiter = Waiter::new(key, u32::MAX, Wanted::Lock(task.tid()), task.parker().clone());
         bucket.waiters.push(waiter.clone());
         waiter
     };
@@ -88,9 +88,9 @@ pub(super) fn hand_over<M: UserMachine>(
     let position = bucket
         .waiters
         .iter()
-        .position(|waiter| waiter.pi.is_some() && waiter.key() == key);
+        .position(|waiter| waiter.heir_of(key).is_some());
     let heir = position.map(|position| bucket.waiters.remove(position));
-    let new = match heir.as_ref().and_then(|waiter| waiter.pi) {
+    let new = match heir.as_ref().and_then(|waiter| waiter.heir_of(key)) {
         Some(heir) => heir.raw() as u32 | waiters_bit(&bucket, key) | mark,
         None => mark,
     };
@@ -117,9 +117,8 @@ pub(super) fn hand_over<M: UserMachine>(
     Ok(())
 }
 
-fn waiters_bit(bucket: &Bucket, key: Key) -> u32 {
-    let waits = |waiter: &Arc<Waiter>| waiter.pi.is_some() && waiter.key() == key;
-    if bucket.waiters.iter().any(waits) {
+pub(super) fn waiters_bit(bucket: &Bucket, key: Key) -> u32 {
+    if bucket.waiters.iter().any(|waiter| waiter.heir_of(key).is_some()) {
         FUTEX_WAITERS
     } else {
         0
@@ -127,7 +126,7 @@ fn waiters_bit(bucket: &Bucket, key: Key) -> u32 {
 }
 
 /// Takes a free lock and returns 0, or marks it as waited for and returns its owner.
-fn take_or_mark<M: UserMachine>(
+pub(super) fn take_or_mark<M: UserMachine>(
     space: &Space<M>,
     at: VirtAddr,
     tid: u32,

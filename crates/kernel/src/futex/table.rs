@@ -26,14 +26,24 @@ pub(super) struct Bucket {
 
 /// A task that waits on one futex.
 pub(super) struct Waiter {
-    /// Which; changes when it is requeued, under both buckets' locks.
-    key: SpinLock<Key>,
+    /// Which, and for what; changes when it is requeued, under both buckets'
+    /// locks.
+    place: SpinLock<(Key, Wanted)>,
     /// Which wake-ups it hears.
     pub(super) bitset: u32,
-    /// Who waits for a lock with priority inheritance; gets the lock by name.
-    pub(super) pi: Option<Pid>,
     parker: Arc<Parker>,
     woken: AtomicBool,
+}
+
+/// What a task waits for on its futex.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// To be woken.
+    Wake,
+    /// The lock with priority inheritance there; this task gets it by name.
+    Lock(Pid),
+    /// To be moved to the lock with this key, for this task.
+    Requeue(Key, Pid),
 }
 
 impl Futexes {
@@ -96,23 +106,34 @@ impl Default for Futexes {
 }
 
 impl Waiter {
-    pub(super) fn new(key: Key, bitset: u32, pi: Option<Pid>, parker: Arc<Parker>) -> Arc<Self> {
+    pub(super) fn new(key: Key, bitset: u32, wanted: Wanted, parker: Arc<Parker>) -> Arc<Self> {
         Arc::new(Self {
-            key: SpinLock::new(key),
+            place: SpinLock::new((key, wanted)),
             bitset,
-            pi,
             parker,
             woken: AtomicBool::new(false),
         })
     }
 
     pub(super) fn key(&self) -> Key {
-        *self.key.lock()
+        self.place.lock().0
+    }
+
+    pub(super) fn wanted(&self) -> Wanted {
+        self.place.lock().1
+    }
+
+    /// Who waits, if it is for the lock `key`.
+    pub(super) fn heir_of(&self, key: Key) -> Option<Pid> {
+        match *self.place.lock() {
+            (own, Wanted::Lock(heir)) if own == key => Some(heir),
+            _ => None,
+        }
     }
 
     /// Moves it to another futex; the caller holds both buckets.
-    pub(super) fn set_key(&self, key: Key) {
-        *self.key.lock() = key;
+    pub(super) fn move_to(&self, key: Key, wanted: Wanted) {
+        *self.place.lock() = (key, wanted);
     }
 
     pub(super) fn is_woken(&self) -> bool {

@@ -13,7 +13,7 @@ use crate::space::Space;
 use crate::task::Task;
 
 use super::key::{Key, Sharing};
-use super::table::{Futexes, Waiter};
+use super::table::{Futexes, Waiter, Wanted};
 
 /// How a wait ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,7 +41,7 @@ pub(crate) fn wait<M: UserMachine>(
 ) -> Result<Waited, Errno> {
     let space = task.space().ok_or(Errno::FAULT)?;
     let key = Key::at(&space, at, sharing)?;
-    let waiter = Waiter::new(key, bitset, None, task.parker().clone());
+    let waiter = Waiter::new(key, bitset, Wanted::Wake, task.parker().clone());
     join_if(kernel.futexes(), &space, &waiter, at, value)?;
     Ok(sleep(kernel.futexes(), task, &[waiter], until))
 }
@@ -60,7 +60,7 @@ pub(crate) fn wait_many<M: UserMachine>(
     let mut waiters: Vec<Arc<Waiter>> = Vec::new();
     for (at, sharing, value) in words {
         let joined = Key::at(&space, *at, *sharing).and_then(|key| {
-            let waiter = Waiter::new(key, u32::MAX, None, task.parker().clone());
+            let waiter = Waiter::new(key, u32::MAX, Wanted::Wake, task.parker().clone());
             join_if(kernel.futexes(), &space, &waiter, *at, *value).map(|()| waiter)
         });
         match joined {
@@ -75,7 +75,7 @@ pub(crate) fn wait_many<M: UserMachine>(
 }
 
 /// Joins the bucket, if the word still is what the caller has seen.
-fn join_if<M: UserMachine>(
+pub(super) fn join_if<M: UserMachine>(
     futexes: &Futexes,
     space: &Arc<Space<M>>,
     waiter: &Arc<Waiter>,

@@ -10,7 +10,7 @@ use crate::machine::UserMachine;
 use crate::space::Space;
 
 use super::key::{Key, Sharing};
-use super::table::{Bucket, Waiter};
+use super::table::{Bucket, Waiter, Wanted};
 
 /// Wakes up to `count` waiters that hear one of the bits of `bitset`; returns
 /// how many.
@@ -67,7 +67,7 @@ pub(crate) fn wake_or_requeue<M: UserMachine>(
     };
     let requeued = movers.len() as u64;
     for waiter in movers {
-        waiter.set_key(target);
+        waiter.move_to(target, Wanted::Wake);
         other.as_deref_mut().unwrap_or(&mut bucket).waiters.push(waiter);
     }
     drop((bucket, other));
@@ -109,7 +109,7 @@ fn take(bucket: &mut Bucket, key: Key, count: u32, bitset: u32) -> Result<Vec<Ar
         if failed || taken.len() >= count || waiter.key() != key || waiter.bitset & bitset == 0 {
             return true;
         }
-        if waiter.pi.is_some() {
+        if waiter.wanted() != Wanted::Wake {
             // Locks with priority inheritance are given back, not woken.
             failed = true;
             return true;

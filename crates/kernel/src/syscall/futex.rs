@@ -78,7 +78,30 @@ fn sys_futex<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
         FutexOp::LockPi | FutexOp::LockPi2 | FutexOp::TrylockPi | FutexOp::UnlockPi => {
             owned_lock(ctx, operation, one)
         }
-        FutexOp::Fd | FutexOp::WaitRequeuePi | FutexOp::CmpRequeuePi => Err(Fail::Errno(Errno::NOSYS)),
+        FutexOp::WaitRequeuePi => {
+            let until = deadline(ctx, word, true)?;
+            let places = (one.0, two, sharing);
+            match futex::wait_requeue_pi(kernel, ctx.task, places, value, until)? {
+                Waited::Woken(_) => Ok(0),
+                Waited::Timeout => Err(Fail::Errno(Errno::TIMEDOUT)),
+                Waited::Signal => Err(Fail::Restart(Restart::NoIntr)),
+            }
+        }
+        FutexOp::CmpRequeuePi => {
+            // Exactly one gets the lock, if anybody.
+            if value != 1 || (value2 as i32) < 0 {
+                return Err(Fail::Errno(Errno::INVAL));
+            }
+            let places = (one.0, two, sharing);
+            Ok(futex::requeue_pi(
+                kernel,
+                &ctx.space()?,
+                places,
+                value2 as u32,
+                value3 as u32,
+            )?)
+        }
+        FutexOp::Fd => Err(Fail::Errno(Errno::NOSYS)),
     }
 }
 

@@ -470,6 +470,7 @@ fn start(
         thread: FakeThread::default(),
         space,
         image: Arc::new(Image::default()),
+        running: None,
         files,
         creds: Arc::new(Credentials {
             caps: Capabilities {

@@ -188,11 +188,8 @@ impl<M: Mmu> Dentry<M> {
         let inode = tree.file(how.mode, (how.caller.user, how.caller.group));
         let path = alloc::format!("/#{} (deleted)", inode.number).into_bytes();
         let path = [&self.path()?[..], &path].concat();
-        Ok(TmpFile::new(Self::new(
-            inode,
-            self.tree.clone(),
-            Place::Unnamed(path),
-        )))
+        let dentry = Self::new(inode, self.tree.clone(), Place::Unnamed(path));
+        Ok(TmpFile::new(dentry, how.flags)?)
     }
 }
 
@@ -247,10 +244,12 @@ impl<M: Mmu> Node<M> for Dentry<M> {
             return Ok(OpenDirectory::new(this, how.caller));
         }
         self.inode.object()?;
+        let file = TmpFile::new(this, how.flags)?;
         if truncates {
+            let _meanwhile = self.inode.writers.write()?;
             self.inode.resize(0)?;
         }
-        Ok(TmpFile::new(this))
+        Ok(file)
     }
 
     fn link(&self, _: Caller) -> Result<Link<M>, Errno> {
@@ -301,7 +300,7 @@ impl<M: Mmu> Node<M> for Dentry<M> {
         self.inode.permit(how.caller, 3)?;
         let inode = tree.file(how.mode, (how.caller.user, how.caller.group));
         // Who makes a file may use it, whatever its permissions.
-        Ok(Opened::File(TmpFile::new(self.enter(name, inode)?)))
+        Ok(Opened::File(TmpFile::new(self.enter(name, inode)?, how.flags)?))
     }
 
     fn make_directory(&self, name: &[u8], mode: u32, caller: Caller) -> Result<(), Errno> {

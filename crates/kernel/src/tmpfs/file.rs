@@ -15,7 +15,9 @@ use foliant_units::{Errno, PAGE_SIZE};
 use super::dentry::Dentry;
 use super::inode::Inode;
 use crate::fs::record_locks::Holder;
-use crate::fs::{File, FileStat, LockOwner, Node, NodeRef, Positioning, Sink, Source, SpaceHint};
+use crate::fs::{
+    File, FileStat, LockOwner, Node, NodeRef, Positioning, Sink, Source, SpaceHint, Writers, Writing,
+};
 
 /// Bytes that are copied at once.
 const STEP: usize = 64 << 10;
@@ -26,12 +28,29 @@ const STEP: usize = 64 << 10;
 /// `shmem_file_operations`, and mm/memfd.c for seals.
 pub(super) struct TmpFile<M: Mmu> {
     dentry: Arc<Dentry<M>>,
+    _writing: Option<Writing>,
 }
 
 impl<M: Mmu> TmpFile<M> {
     /// The file that `dentry` names; its inode holds pages.
-    pub(super) fn new(dentry: Arc<Dentry<M>>) -> Arc<Self> {
-        Arc::new(Self { dentry })
+    ///
+    /// # Errors
+    /// `TXTBSY` if it is to be written while it runs.
+    pub(super) fn new(dentry: Arc<Dentry<M>>, flags: OpenFlags) -> Result<Arc<Self>, Errno> {
+        let writing = flags.writable().then(|| dentry.inode().writers.write());
+        Ok(Arc::new(Self {
+            _writing: writing.transpose()?,
+            dentry,
+        }))
+    }
+
+    /// A file that was not opened by a name: as long as this is all there is
+    /// of it, it may be executed though it can be written.
+    pub(super) fn nameless(dentry: Arc<Dentry<M>>) -> Arc<Self> {
+        Arc::new(Self {
+            dentry,
+            _writing: None,
+        })
     }
 
     fn inode(&self) -> &Inode<M> {
@@ -74,6 +93,10 @@ impl<M: Mmu> Drop for TmpFile<M> {
 impl<M: Mmu> File<M> for TmpFile<M> {
     fn as_any(&self) -> &dyn Any {
         self
+    }
+
+    fn writers(&self) -> Option<&Arc<Writers>> {
+        Some(&self.inode().writers)
     }
 
     fn positioning(&self) -> Positioning {

@@ -14,7 +14,7 @@ use foliant_units::{Errno, PAGE_SIZE};
 
 use super::directory::Names;
 use crate::fs::record_locks::RecordLocks;
-use crate::fs::{Caller, FileStat, FileType, SetAttr, SetTime};
+use crate::fs::{Caller, FileStat, FileType, SetAttr, SetTime, Writers};
 
 /// Tells the time of day.
 pub(super) type Clock = Arc<dyn Fn() -> Timespec + Send + Sync>;
@@ -35,6 +35,7 @@ pub(super) struct Inode<M: Mmu> {
     pub(super) dev: u64,
     pub(super) number: u64,
     pub(super) locks: RecordLocks,
+    pub(super) writers: Arc<Writers>,
     pub(super) clock: Clock,
     state: SpinLock<State>,
     xattrs: SpinLock<BTreeMap<Vec<u8>, Vec<u8>>>,
@@ -73,6 +74,7 @@ impl<M: Mmu> Inode<M> {
             dev,
             number,
             locks: RecordLocks::default(),
+            writers: Arc::default(),
             clock,
             state: SpinLock::new(state),
             xattrs: SpinLock::new(BTreeMap::new()),
@@ -225,6 +227,7 @@ impl<M: Mmu> Inode<M> {
             }
             SetAttr::Size(size) => {
                 drop(state);
+                let _meanwhile = self.writers.write()?;
                 return self.resize(size);
             }
         }

@@ -38,5 +38,5 @@ pub(crate) fn create<M: UserMachine>(
     let number = kernel.files().next_number();
     let inode = Inode::new(Body::File(object), (DEV, number), mode, owner, clock);
     let path = [b"/memfd:", name, b" (deleted)"].concat();
-    Ok(TmpFile::new(Dentry::nameless(inode, path)))
+    Ok(TmpFile::nameless(Dentry::nameless(inode, path)))
 }

@@ -8,10 +8,11 @@ use foliant_kernel::dev::{Device, DeviceFile};
 use foliant_kernel::fs::{FileRef, FileStat, FileType, NodeRef, OpenHow};
 use foliant_mm::Env;
 use foliant_platform::Mmu;
+use foliant_uapi::open::OpenFlags;
 use foliant_units::Errno;
 use rustix::fs::OFlags;
 
-use super::convert::{errno, kind, stat_fd};
+use super::convert::{errno, kind, proc_path, retry, stat_fd};
 use super::directory::HostDirectory;
 use super::fifo::Fifos;
 use super::inode::HostInode;
@@ -202,14 +203,17 @@ impl<M: Mmu> HostFs<M> {
         Ok(match kind(stat) {
             FileType::Directory => Arc::new(HostDirectory::new(node, fd)),
             FileType::Regular => {
-                let inode = self.inode(stat, &fd, how.flags)?;
-                Arc::new(HostRegular::new(
-                    self,
-                    inode,
-                    (node, fd),
-                    how.flags.writable(),
-                    false,
-                ))
+                let inode = self.inode(stat);
+                let writing = how.flags.writable().then(|| inode.writers.write()).transpose()?;
+                let stat = if how.flags.contains(OpenFlags::TRUNC) {
+                    let _meanwhile = inode.writers.write()?;
+                    empty(&fd, how.flags, stat)?;
+                    stat_fd(&fd)?
+                } else {
+                    *stat
+                };
+                self.use_inode(&inode, &fd, how.flags, &stat);
+                Arc::new(HostRegular::new(self, inode, (node, fd), writing, false))
             }
             _ => match Device::of(stat.rdev).filter(|_| kind(stat) == FileType::Character) {
                 Some(device) => Arc::new(DeviceFile::new(device, self.env.clone())),
@@ -228,12 +232,15 @@ impl<M: Mmu> HostFs<M> {
         let fd = Arc::new(fd);
         let node = self.host_node(fd.clone(), &stat);
         let flags = rustix::fs::fcntl_getfl(&*fd).map_err(errno)?;
-        let flags = foliant_uapi::open::OpenFlags::from_bits_retain(flags.bits());
+        let flags = OpenFlags::from_bits_retain(flags.bits());
         Ok(match kind(&stat) {
             FileType::Directory => Arc::new(HostDirectory::new(node, fd)),
             FileType::Regular => {
-                let inode = self.inode(&stat, &fd, flags)?;
-                Arc::new(HostRegular::new(self, inode, (node, fd), flags.writable(), true))
+                let inode = self.inode(&stat);
+                // Who shares it was not asked, either.
+                let writing = flags.writable().then(|| inode.writers.write().ok()).flatten();
+                self.use_inode(&inode, &fd, flags, &stat);
+                Arc::new(HostRegular::new(self, inode, (node, fd), writing, true))
             }
             FileType::Socket => Arc::new(HostSocket::adopt(self, fd)),
             _ => match Device::of(stat.rdev).filter(|_| kind(&stat) == FileType::Character) {
@@ -243,29 +250,23 @@ impl<M: Mmu> HostFs<M> {
         })
     }
 
-    /// The machine's inode of a regular file that was just opened.
-    pub(super) fn inode(
-        &self,
-        stat: &FileStat,
-        fd: &Arc<OwnedFd>,
-        flags: foliant_uapi::open::OpenFlags,
-    ) -> Result<Arc<HostInode<M>>, Errno> {
+    /// The machine's inode of a regular file.
+    fn inode(&self, stat: &FileStat) -> Arc<HostInode<M>> {
         let identity = Identity::of(stat);
         let mut inodes = guard(&self.inodes);
         let known = inodes.get(&identity).and_then(Weak::upgrade);
-        let inode = match known {
-            Some(inode) => inode,
-            None => {
-                let inode = HostInode::new(self.env(), identity, stat);
-                inodes.retain(|_, inode| inode.strong_count() > 0);
-                inodes.insert(identity, Arc::downgrade(&inode));
-                inode
-            }
-        };
-        drop(inodes);
+        known.unwrap_or_else(|| {
+            let inode = HostInode::new(self.env(), identity, stat);
+            inodes.retain(|_, inode| inode.strong_count() > 0);
+            inodes.insert(identity, Arc::downgrade(&inode));
+            inode
+        })
+    }
+
+    /// Its file was just opened.
+    fn use_inode(&self, inode: &Arc<HostInode<M>>, fd: &Arc<OwnedFd>, flags: OpenFlags, stat: &FileStat) {
         inode.opened(fd, flags, stat);
-        self.keep(&inode);
-        Ok(inode)
+        self.keep(inode);
     }
 
     /// Notes that `inode` is the one used last, and lets go of those that were
@@ -316,6 +317,21 @@ impl<M: Mmu> HostFs<M> {
             let _ = inode.write_back();
         }
     }
+}
+
+/// What `O_TRUNC` does: after it is known that nobody runs the file.
+fn empty(fd: &Arc<OwnedFd>, flags: OpenFlags, stat: &FileStat) -> Result<(), Errno> {
+    if flags.writable() {
+        return retry(|| rustix::fs::ftruncate(fd, 0));
+    }
+    if stat.size == 0 {
+        return Ok(());
+    }
+    // Linux asks for the right to write, not for a descriptor that can.
+    let how = OFlags::WRONLY | OFlags::TRUNC | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    rustix::fs::open(proc_path(fd), how, rustix::fs::Mode::empty())
+        .map(drop)
+        .map_err(errno)
 }
 
 /// A lock whose holder never panics half-way.

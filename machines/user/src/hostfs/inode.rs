@@ -1,10 +1,9 @@
 //! A regular file of the host, with its pages in the machine.
 
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use foliant_kernel::fs::FileStat;
+use foliant_kernel::fs::{FileStat, Writers};
 use foliant_mm::{Env, FileBacking, Object};
 use foliant_platform::Mmu;
 use foliant_uapi::open::OpenFlags;
@@ -40,8 +39,8 @@ pub(super) struct HostInode<M: Mmu> {
     backing: Arc<HostBacking>,
     stamp: Mutex<Stamp>,
     pub(super) locks: Locks,
-    /// Open files that may write.
-    writers: AtomicUsize,
+    /// Open files that may write, or programs that run.
+    pub(super) writers: Arc<Writers>,
 }
 
 impl<M: Mmu> HostInode<M> {
@@ -54,7 +53,7 @@ impl<M: Mmu> HostInode<M> {
             backing,
             stamp: Mutex::new(Stamp::of(stat)),
             locks: Locks::default(),
-            writers: AtomicUsize::new(0),
+            writers: Arc::default(),
         })
     }
 
@@ -74,18 +73,18 @@ impl<M: Mmu> HostInode<M> {
     /// writes, and what changed since the last time must not be seen old.
     pub(super) fn opened(&self, fd: &Arc<OwnedFd>, flags: OpenFlags, stat: &FileStat) {
         self.backing.offer(fd, flags);
-        if flags.writable() {
-            self.writers.fetch_add(1, Ordering::AcqRel);
-        }
         self.check(stat);
     }
 
     /// A file that may write was closed. With the last one, the host's file is
     /// no longer held open for writing, unless a mapping still may change it.
     pub(super) fn writer_closed(&self) {
-        if self.writers.fetch_sub(1, Ordering::AcqRel) == 1 && !self.object.has_writable_mapping() {
-            let writer = guard(&self.backing.writer).take();
+        let mut writer = guard(&self.backing.writer);
+        // Looked at with the lock held: who opens the file is counted first.
+        if !self.writers.is_written() && !self.object.has_writable_mapping() {
+            let last = writer.take();
             drop(writer);
+            drop(last);
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use foliant_kernel::fs::{
-    File, FileStat, LockOwner, NodeRef, Positioning, Sink, Source, SpaceHint, UserMemory,
+    File, FileStat, LockOwner, NodeRef, Positioning, Sink, Source, SpaceHint, UserMemory, Writers, Writing,
 };
 use foliant_mm::Object;
 use foliant_platform::Mmu;
@@ -33,7 +33,8 @@ pub(super) struct HostRegular<M: Mmu> {
     /// The description is shared with others on the host, who expect its
     /// position to move.
     shared: bool,
-    writes: bool,
+    /// It may write.
+    writing: Option<Writing>,
     /// Locks of the description end with it, though the cache may keep it.
     locked: AtomicBool,
     large: u64,
@@ -70,7 +71,7 @@ impl<M: Mmu> HostRegular<M> {
         fs: &HostFs<M>,
         inode: Arc<HostInode<M>>,
         (node, fd): (Arc<HostNode<M>>, Arc<OwnedFd>),
-        writes: bool,
+        writing: Option<Writing>,
         shared: bool,
     ) -> Self {
         let made = is_made(&fd, inode.object().size());
@@ -81,7 +82,7 @@ impl<M: Mmu> HostRegular<M> {
             node,
             fd,
             shared,
-            writes,
+            writing,
             locked: AtomicBool::new(false),
             large: fs.large() * 4096,
         }
@@ -130,7 +131,8 @@ impl<M: Mmu> Drop for HostRegular<M> {
         {
             fs.forget(self.inode.identity());
         }
-        if self.writes {
+        if let Some(writing) = self.writing.take() {
+            drop(writing);
             self.inode.writer_closed();
         }
         if self.locked.load(Ordering::Acquire) {
@@ -147,6 +149,10 @@ impl<M: Mmu> Drop for HostRegular<M> {
 impl<M: Mmu> File<M> for HostRegular<M> {
     fn as_any(&self) -> &dyn Any {
         self
+    }
+
+    fn writers(&self) -> Option<&Arc<Writers>> {
+        Some(&self.inode.writers)
     }
 
     fn positioning(&self) -> Positioning {
