@@ -53,6 +53,11 @@ fn waiters_are_moved_to_locks_that_name_their_owner() {
 }
 
 #[test]
+fn limits_end_in_signals_and_errors_and_zombies_have_names() {
+    run("limited", &["-Wno-unused-result"]);
+}
+
+#[test]
 fn a_file_that_runs_is_not_written() {
     run("busy", &[]);
 }

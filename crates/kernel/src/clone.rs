@@ -5,14 +5,14 @@ use alloc::sync::Arc;
 use foliant_platform::sync::SpinLock;
 use foliant_platform::sync::atomic::Ordering;
 use foliant_uapi::clone::CloneFlags;
-use foliant_uapi::resource::Resource;
+use foliant_uapi::resource::{Resource, Rlimit};
 use foliant_uapi::signal::Signal;
 use foliant_units::{Errno, VirtAddr};
 
 use crate::creds::Capability;
 use crate::machine::{Origin, Start, UserCpu, UserMachine, UserRegs};
 use crate::park::{Interrupt, Parker};
-use crate::pid::{Node, Pid};
+use crate::pid::{Node, Pid, Tree};
 use crate::process::Process;
 use crate::syscall::{Ctx, Fail, Restart};
 use crate::task::{Parts, Task, UserWords, Vfork};
@@ -124,14 +124,34 @@ fn check(flags: CloneFlags) -> Result<(), Errno> {
 fn check_limits<M: UserMachine>(ctx: &Ctx<'_, M>) -> Result<(), Errno> {
     let creds = ctx.task.creds();
     let limit = ctx.task.process().limit(Resource::Nproc);
-    let privileged = creds.has(Capability::SysResource) || creds.has(Capability::SysAdmin);
-    let tasks = ctx.kernel.tree().task_count() as u64;
-    let over = tasks >= limit && creds.uid.real != 0 && !privileged;
-    if over || tasks >= ctx.kernel.settings().max_tasks {
+    let bound = limit != Rlimit::INFINITY
+        && creds.uid.real != 0
+        && !creds.has(Capability::SysResource)
+        && !creds.has(Capability::SysAdmin);
+    let tree = ctx.kernel.tree();
+    let over = bound && tasks_of(&tree, creds.uid.real) >= limit;
+    if over || tree.task_count() as u64 >= ctx.kernel.settings().max_tasks {
         Err(Errno::AGAIN)
     } else {
         Ok(())
     }
+}
+
+/// Threads and zombies of a user.
+///
+/// # Linux source concept
+/// `UCOUNT_RLIMIT_NPROC`; there the user's processes outside of the machine count too.
+fn tasks_of<M: UserMachine>(tree: &Tree<M>, user: u32) -> u64 {
+    let count = |node: &Node<M>| {
+        let tasks = node.process.tasks();
+        if tasks.is_empty() {
+            let left = node.process.remains.lock();
+            return u64::from(left.as_ref().is_some_and(|left| left.creds.uid.real == user));
+        }
+        let own = tasks.iter().filter(|task| task.creds().uid.real == user);
+        own.count() as u64
+    };
+    tree.nodes().map(|(_, node)| count(node)).sum()
 }
 
 fn child_regs(parent: &UserRegs, request: &Request) -> UserRegs {

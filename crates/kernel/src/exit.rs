@@ -10,7 +10,7 @@ use crate::futex;
 use crate::kernel::Kernel;
 use crate::machine::{ProgramEvent, UserMachine};
 use crate::pid::{Node, Pid, Tree};
-use crate::process::{FaultBase, Process};
+use crate::process::{FaultBase, Process, Remains};
 use crate::signal::{count_stopped, kill_others, tell_parent};
 use crate::space::Space;
 use crate::task::Task;
@@ -54,6 +54,7 @@ pub(crate) fn end_task<M: UserMachine>(kernel: &Arc<Kernel<M>>, task: &Arc<Task<
         let mut group = process.group.lock();
         if task.is_leader() {
             group.leader_exit = status;
+            *process.remains.lock() = Some(Remains::of(task));
         }
         group.tasks.retain(|other| !Arc::ptr_eq(other, task));
         group.leaving -= 1;

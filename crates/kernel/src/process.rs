@@ -3,14 +3,17 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use foliant_platform::Nanos;
 use foliant_platform::sync::SpinLock;
 use foliant_platform::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, Ordering};
 use foliant_uapi::resource::Resource;
 
+use crate::creds::Credentials;
 use crate::limits::Limits;
 use crate::machine::UserMachine;
 use crate::park::WaitQueue;
 use crate::pid::Pid;
+use crate::sched::Sched;
 use crate::signal::{Actions, Pending, Signal};
 use crate::task::Task;
 use crate::timer::ProcessTimers;
@@ -43,6 +46,8 @@ pub struct Process<M: UserMachine> {
     pub(crate) timers: SpinLock<ProcessTimers<M>>,
     /// Used by tasks that have ended, and by children waited for.
     pub(crate) usage: SpinLock<PastUsage>,
+    /// What is known of its leader once that has ended.
+    pub(crate) remains: SpinLock<Option<Remains>>,
     /// What its space had counted when the process came to it.
     pub(crate) inherited_faults: SpinLock<FaultBase>,
     /// `personality` bits.
@@ -71,6 +76,29 @@ pub(crate) struct PastUsage {
     pub(crate) tasks: Usage,
     /// By children that were waited for, and theirs.
     pub(crate) children: Usage,
+}
+
+/// What a leader that has ended is remembered by, until it is waited for.
+#[derive(Clone)]
+pub(crate) struct Remains {
+    pub(crate) name: [u8; 16],
+    pub(crate) creds: Arc<Credentials>,
+    pub(crate) started: Nanos,
+    pub(crate) sched: Sched,
+    /// How often it has slept.
+    pub(crate) naps: u64,
+}
+
+impl Remains {
+    pub(crate) fn of<M: UserMachine>(task: &Task<M>) -> Self {
+        Self {
+            name: task.name(),
+            creds: task.creds(),
+            started: task.started(),
+            sched: *task.sched.lock(),
+            naps: task.parker().naps(),
+        }
+    }
 }
 
 /// Faults that a space had counted at some moment.
@@ -142,6 +170,7 @@ impl<M: UserMachine> Process<M> {
             ended: WaitQueue::new(),
             limits: SpinLock::new(limits),
             timers: SpinLock::new(ProcessTimers::default()),
+            remains: SpinLock::new(None),
             usage: SpinLock::new(PastUsage::default()),
             inherited_faults: SpinLock::new(FaultBase::default()),
             personality: AtomicU32::new(0),

@@ -296,7 +296,7 @@ impl<M: UserMachine> Fact<M> {
     }
 
     fn comm(&self) -> Result<Vec<u8>, Errno> {
-        let mut name = status::name(&*self.subject.task()?);
+        let mut name = status::name(&self.subject)?;
         name.push(b'\n');
         Ok(name)
     }

@@ -14,12 +14,12 @@ use foliant_uapi::text::{
 use foliant_units::{Errno, PAGE_SIZE};
 
 use super::Subject;
-use crate::creds::Ids as CredIds;
+use crate::creds::{Credentials, Ids as CredIds};
 use crate::exec::Image;
 use crate::machine::UserMachine;
 use crate::park::Doing;
 use crate::pid::Pid;
-use crate::process::Process;
+use crate::process::{Process, Remains};
 use crate::task::Task;
 
 /// KiB of a page.
@@ -28,12 +28,20 @@ const PAGE_KIB: u64 = PAGE_SIZE as u64 / 1024;
 const TICK: u64 = 10_000_000;
 
 /// The name of a task, without zero bytes.
-pub(super) fn name<M: UserMachine>(task: &Task<M>) -> Vec<u8> {
-    task.name()
-        .iter()
-        .copied()
-        .take_while(|&byte| byte != 0)
-        .collect()
+pub(super) fn name<M: UserMachine>(subject: &Subject<M>) -> Result<Vec<u8>, Errno> {
+    let name = who(subject)?.name;
+    let end = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
+    Ok(name[..end].to_vec())
+}
+
+/// The task, or what is left of it.
+fn who<M: UserMachine>(subject: &Subject<M>) -> Result<Remains, Errno> {
+    if let Ok(task) = subject.task() {
+        return Ok(Remains::of(&task));
+    }
+    let process = subject.process()?;
+    let left = process.remains.lock().clone();
+    left.ok_or(Errno::SRCH)
 }
 
 /// What the tree knows of a process.
@@ -129,7 +137,7 @@ pub(super) fn status<M: UserMachine>(subject: &Subject<M>) -> Result<Status, Err
     let task = subject.task().ok();
     let id = subject.thread.unwrap_or(process.id()).raw();
     let mut out = Status {
-        name: task.as_ref().map_or(Vec::new(), |task| name(task)),
+        name: name(subject)?,
         state: Some(state(subject, task.as_ref(), &relations)),
         tgid: Some(process.id().raw()),
         ngid: Some(0),
@@ -145,23 +153,25 @@ pub(super) fn status<M: UserMachine>(subject: &Subject<M>) -> Result<Status, Err
         ..Status::default()
     };
     signals(&mut out, &process, task.as_ref());
+    let who = who(subject)?;
+    credentials(&mut out, &who.creds);
+    out.fd_size = Some(0);
     if let Some(task) = &task {
-        credentials(&mut out, task);
         let files = task.files();
         out.umask = Some(Umask(files.context().umask()));
         out.fd_size = Some(files.table().capacity() as u32);
         memory(&mut out, task);
-        let cpus = task.sched.lock().affinity;
-        out.cpus_allowed = Some(alloc::format!("{cpus:x}"));
-        out.cpus_allowed_list = Some(list(cpus));
     }
+    let cpus = who.sched.affinity;
+    out.cpus_allowed = Some(alloc::format!("{cpus:x}"));
+    out.cpus_allowed_list = Some(list(cpus));
     out.seccomp = Some(0);
     out.seccomp_filters = Some(0);
     out.speculation_store_bypass = Some("thread vulnerable".into());
     out.speculation_indirect_branch = Some("conditional enabled".into());
     out.mems_allowed = Some("1".into());
     out.mems_allowed_list = Some("0".into());
-    out.voluntary_ctxt_switches = Some(task.as_ref().map_or(0, |task| task.parker().naps()));
+    out.voluntary_ctxt_switches = Some(who.naps);
     out.nonvoluntary_ctxt_switches = Some(0);
     Ok(out)
 }
@@ -208,8 +218,7 @@ fn signals<M: UserMachine>(out: &mut Status, process: &Process<M>, task: Option<
     out.sig_cgt = Some(caught);
 }
 
-fn credentials<M: UserMachine>(out: &mut Status, task: &Task<M>) {
-    let creds = task.creds();
+fn credentials(out: &mut Status, creds: &Credentials) {
     out.uid = Some(ids(creds.uid));
     out.gid = Some(ids(creds.gid));
     out.groups = Some(Groups(creds.groups.to_vec()));
@@ -273,7 +282,7 @@ pub(super) fn stat<M: UserMachine>(subject: &Subject<M>) -> Result<PidStat, Errn
     let task = subject.task().ok();
     let mut out = PidStat {
         pid: subject.thread.unwrap_or(process.id()).raw(),
-        comm: task.as_ref().map_or(Vec::new(), |task| name(task)),
+        comm: name(subject)?,
         state: state(subject, task.as_ref(), &relations).letter(),
         ppid: relations.parent,
         pgrp: relations.group,
@@ -297,13 +306,13 @@ pub(super) fn stat<M: UserMachine>(subject: &Subject<M>) -> Result<PidStat, Errn
         exit_signal: relations.exit_signal,
         ..PidStat::default()
     };
+    let who = who(subject)?;
+    out.nice = i64::from(who.sched.nice);
+    out.priority = 20 + i64::from(who.sched.nice);
+    out.rt_priority = who.sched.priority;
+    out.policy = who.sched.policy;
+    out.starttime = who.started.0 / TICK;
     if let Some(task) = &task {
-        let sched = *task.sched.lock();
-        out.nice = i64::from(sched.nice);
-        out.priority = 20 + i64::from(sched.nice);
-        out.rt_priority = sched.priority;
-        out.policy = sched.policy;
-        out.starttime = task.started().0 / TICK;
         out.blocked = task.blocked().bits() & 0x7fff_ffff;
         places(&mut out, task);
     }

@@ -26,7 +26,7 @@ const STEP: usize = 64 << 10;
 ///
 /// # Linux source concept
 /// `shmem_file_operations`, and mm/memfd.c for seals.
-pub(super) struct TmpFile<M: Mmu> {
+pub(crate) struct TmpFile<M: Mmu> {
     dentry: Arc<Dentry<M>>,
     _writing: Option<Writing>,
 }

@@ -13,5 +13,6 @@ mod inode;
 mod memfd;
 mod tree;
 
+pub(crate) use file::TmpFile;
 pub(crate) use memfd::create as create_memfd;
 pub use tree::{Mount, mount};

@@ -3,6 +3,7 @@
 use alloc::vec;
 
 use foliant_uapi::open::{AT_FDCWD, AtFlags, FallocateMode, OpenFlags};
+use foliant_uapi::resource::Resource;
 use foliant_uapi::stat::StatxMask;
 use foliant_uapi::time::{Timespec, Timeval, Utimbuf};
 use foliant_units::Errno;
@@ -10,6 +11,7 @@ use foliant_units::Errno;
 use crate::fs::{Access, FileStat, FileType, Last, NodeRef, SetAttr, SetTime, SpaceHint};
 use crate::machine::UserMachine;
 use crate::syscall::{Answer, Ctx};
+use crate::tmpfs::TmpFile;
 
 fn last(flags: AtFlags) -> Last {
     if flags.contains(AtFlags::SYMLINK_NOFOLLOW) {
@@ -272,9 +274,24 @@ pub(super) fn truncate<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
     let size = u64::try_from(ctx.args[1] as i64).map_err(|_| Errno::INVAL)?;
     let node = ctx.node_at(AT_FDCWD, 0, Last::Follow, false)?;
     match node.kind() {
-        FileType::Regular => set(node, SetAttr::Size(size)),
+        FileType::Regular => {
+            check_size(ctx, node.stat()?.size, size)?;
+            set(node, SetAttr::Size(size))
+        }
         FileType::Directory => Err(Errno::ISDIR.into()),
         _ => Err(Errno::INVAL.into()),
+    }
+}
+
+/// A file may not grow beyond the limit, but be longer already.
+///
+/// # Linux source concept
+/// `inode_newsize_ok()`.
+fn check_size<M: UserMachine>(ctx: &Ctx<'_, M>, now: u64, wanted: u64) -> Result<(), Errno> {
+    if wanted > now && wanted > ctx.task.process().limit(Resource::Fsize) {
+        Err(super::file_too_large(ctx))
+    } else {
+        Ok(())
     }
 }
 
@@ -284,6 +301,7 @@ pub(super) fn ftruncate<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
     if !open.flags().writable() {
         return Err(Errno::INVAL.into());
     }
+    check_size(ctx, open.file().stat()?.size, size)?;
     open.file().truncate(size)?;
     Ok(0)
 }
@@ -301,7 +319,13 @@ pub(super) fn fallocate<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
     if !open.flags().writable() {
         return Err(Errno::BADF.into());
     }
-    offset.checked_add(len).ok_or(Errno::FBIG)?;
+    let end = offset.checked_add(len).ok_or(Errno::FBIG)? as u64;
+    // Files in memory ask for the limit even if they are not to grow.
+    let grows = !mode.contains(FallocateMode::KEEP_SIZE)
+        || open.downcast::<TmpFile<M>>().is_some() && !mode.contains(FallocateMode::PUNCH_HOLE);
+    if grows && open.file().writers().is_some() {
+        check_size(ctx, open.file().stat()?.size, end)?;
+    }
     open.file().allocate(SpaceHint {
         mode,
         offset: offset as u64,

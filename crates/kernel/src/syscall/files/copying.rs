@@ -24,13 +24,21 @@ pub(super) struct Side<M: UserMachine> {
     pub(super) at: Option<u64>,
     /// Whether the copy waits for it.
     pub(super) blocking: bool,
+    /// Whether what it did not take is offered once more, by which who runs
+    /// into a limit hears of it.
+    insists: bool,
 }
 
 impl<M: UserMachine> Side<M> {
     /// `open` at `at`, waited for if its flags say so.
     pub(super) fn new(open: OpenRef<M>, at: Option<u64>) -> Self {
         let blocking = open.blocks();
-        Self { open, at, blocking }
+        Self {
+            open,
+            at,
+            blocking,
+            insists: true,
+        }
     }
 
     fn place(&self) -> Place {
@@ -111,6 +119,12 @@ pub(super) fn copy<M: UserMachine>(
                 return Err(fail);
             }
         };
+        let mut put = put;
+        if put < got && to.insists && !to.is_pipe() {
+            let place = to.at.map_or(Place::Position, |at| Place::At(at + put));
+            let rest = write_blocking(ctx, &to.open, &mut source, place, RwFlags::empty(), false);
+            put += rest.unwrap_or(0);
+        }
         total += put;
         from.advance(put);
         to.advance(put);
@@ -190,7 +204,10 @@ pub(super) fn sendfile<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
 pub(super) fn copy_file_range<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
     let (input, output) = (ctx.open(0)?, ctx.open(2)?);
     let mut from = Side::new(input, offset_at(ctx, 1)?);
-    let mut to = Side::new(output, offset_at(ctx, 3)?);
+    let mut to = Side {
+        insists: false,
+        ..Side::new(output, offset_at(ctx, 3)?)
+    };
     if ctx.uint(5) != 0 {
         return Err(Errno::INVAL.into());
     }

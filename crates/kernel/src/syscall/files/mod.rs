@@ -14,7 +14,9 @@ mod special;
 mod splicing;
 mod tree;
 
+use foliant_uapi::signal::SiCode;
 use foliant_uapi::{SigInfo, Signal, Sysno};
+use foliant_units::Errno;
 
 use super::{Ctx, Handler};
 use crate::machine::UserMachine;
@@ -193,6 +195,15 @@ fn waiting<M: UserMachine>(nr: Sysno) -> Option<Handler<M>> {
         Sysno::EPOLL_PWAIT2 => poll::epoll_pwait2,
         _ => return None,
     })
+}
+
+/// A file was to grow beyond the caller's limit.
+fn file_too_large<M: UserMachine>(ctx: &Ctx<'_, M>) -> Errno {
+    let process = ctx.task.process().id().raw();
+    let user = ctx.task.creds().uid.real;
+    ctx.task
+        .send(SigInfo::sent(Signal::XFSZ, SiCode::USER, process as u32, user));
+    Errno::FBIG
 }
 
 /// The caller wrote to something that nobody will ever read.

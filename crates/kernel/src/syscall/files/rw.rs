@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use foliant_uapi::io::{Iovec, MAX_RW_COUNT, UIO_MAXIOV};
 use foliant_uapi::open::{OpenFlags, RwFlags};
+use foliant_uapi::resource::{Resource, Rlimit};
 use foliant_units::{Errno, VirtAddr};
 
 use super::env::Memory;
@@ -245,6 +246,11 @@ pub(super) fn write_blocking<M: UserMachine>(
         OpenFlags::DSYNC,
         how.contains(OpenFlags::DSYNC) || flags.intersects(RwFlags::DSYNC | RwFlags::SYNC),
     );
+    let mut source = Bounded {
+        left: room(ctx, open, how, place, source.left())?,
+        source,
+    };
+    let source = &mut source;
     let mut total = 0;
     let attempt = || {
         loop {
@@ -272,6 +278,57 @@ pub(super) fn write_blocking<M: UserMachine>(
             Err(Errno::PIPE.into())
         }
         Err(fail) => Err(fail),
+    }
+}
+
+/// How much of `wanted` bytes the limit on the size of files lets be written.
+///
+/// # Linux source concept
+/// `generic_write_check_limits()`.
+fn room<M: UserMachine>(
+    ctx: &Ctx<'_, M>,
+    open: &OpenRef<M>,
+    how: OpenFlags,
+    place: Place,
+    wanted: usize,
+) -> Result<usize, Errno> {
+    let limit = ctx.task.process().limit(Resource::Fsize);
+    // Only what can be executed has a size that is limited.
+    if limit == Rlimit::INFINITY || wanted == 0 || open.file().writers().is_none() {
+        return Ok(wanted);
+    }
+    let at = match place {
+        _ if how.contains(OpenFlags::APPEND) => open.file().stat()?.size,
+        Place::At(at) => at,
+        Place::Position => open.position(),
+    };
+    if at >= limit {
+        return Err(super::file_too_large(ctx));
+    }
+    Ok(wanted.min(usize::try_from(limit - at).unwrap_or(usize::MAX)))
+}
+
+/// The first bytes of a source.
+struct Bounded<'a> {
+    source: &'a mut dyn Source,
+    left: usize,
+}
+
+impl Source for Bounded<'_> {
+    fn left(&self) -> usize {
+        self.left
+    }
+
+    fn take(&mut self, bytes: &mut [u8]) -> Result<usize, Errno> {
+        let most = bytes.len().min(self.left);
+        let taken = self.source.take(&mut bytes[..most])?;
+        self.left -= taken;
+        Ok(taken)
+    }
+
+    fn give_back(&mut self, count: usize) {
+        self.source.give_back(count);
+        self.left += count;
     }
 }
 
