@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use foliant_arch::layout::{Paging, Version, X86_64Bases};
 use foliant_arch::{Level, PageFault};
@@ -16,7 +16,9 @@ use foliant_phys::{
     RecordsIn, Run, SECTION,
 };
 use foliant_platform::{CpuId, FiveLevels, FourLevels, Levels};
-use foliant_soft::{AddressSpace, Forget, Running, SoftConfig, SoftContext, SoftMachineOf, Trap, Violation};
+use foliant_soft::{
+    AddressSpace, Cpu, Forget, Running, SoftConfig, SoftContext, SoftMachineOf, Trap, Violation,
+};
 use foliant_units::{Pfn, PfnRange, PhysAddr, PhysRange, VirtAddr};
 
 const GIB: u64 = 1 << 30;
@@ -283,4 +285,63 @@ fn a_lost_flush_of_removed_memory_is_noticed() {
         .iter()
         .any(|found| matches!(found, Violation::StaleLink { .. }));
     assert!(links, "{found:?}");
+}
+
+/// One CPU has pages of 1 GiB cut and sections of them come and go, while the
+/// others read and write what is next to them.
+#[test]
+fn cpus_go_on_in_the_neighbours_of_memory_that_comes_and_goes() {
+    let kernel = Kernel::<FourLevels>::new(6);
+    let processes = [kernel.process(), kernel.process()];
+    let shown: [AtomicU64; 6] = [const { AtomicU64::new(0) }; 6];
+    let over = AtomicBool::new(false);
+    let plug = || {
+        let mut held = Vec::new();
+        for gib in 1..6 {
+            let all = sections(8 * gib, 8 * gib + 8);
+            kernel.add(all, RecordsIn::OldMemory);
+            kernel.online(all);
+            let frame = section(8 * gib + 1) + 7;
+            held.push(kernel.hold(frame));
+            let at = kernel.map.virt(frame.base()).unwrap();
+            shown[gib as usize].store(at.raw(), Ordering::Release);
+            for number in [3, 4, 0, 3] {
+                let part = sections(8 * gib + number, 8 * gib + number + 1);
+                kernel.remove(part);
+                kernel.add(part, RecordsIn::NewMemory);
+                kernel.online(part);
+            }
+        }
+        over.store(true, Ordering::Release);
+        held
+    };
+    let look = |cpu: &mut Cpu<'_>| {
+        let me = u64::from(cpu.id().0);
+        let mut rounds = 0u64;
+        while !over.load(Ordering::Acquire) || rounds < 3 {
+            rounds += 1;
+            let running = cpu.enter(&processes[(rounds % 2) as usize]).as_kernel();
+            for at in shown
+                .iter()
+                .map(|at| at.load(Ordering::Acquire))
+                .filter(|&at| at != 0)
+            {
+                let mine = VirtAddr::new(at) + me * 8;
+                running.write_u64(mine, rounds).unwrap();
+                assert_eq!(running.read_u64(mine), Ok(rounds));
+            }
+        }
+        Vec::new()
+    };
+    let held = kernel.machine.run(2, |cpu| match cpu.id() {
+        CpuId(0) => plug(),
+        _ => look(cpu),
+    });
+    assert_eq!(kernel.machine.audit(), []);
+    drop((held, processes));
+    kernel.phys.drain_all();
+    for gib in 1..6 {
+        kernel.remove(sections(8 * gib, 8 * gib + 8));
+    }
+    kernel.end();
 }

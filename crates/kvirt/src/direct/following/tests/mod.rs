@@ -14,17 +14,18 @@ use foliant_paging::{PageTables, TopSync};
 use foliant_phys::boot::{Log, Memblock, MinFree, Poison, Region};
 use foliant_phys::testing::{assert_all_free, audit};
 use foliant_phys::{
-    AddError, BootOptions, MemoryMap, Migrator, Moved, NewMemory, NodeId, OnlineTo, Phys, RecordsIn,
-    RemoveError, SECTION, SectionState, ZoneLayout,
+    AddError, BootOptions, DeviceError, DeviceKind, DeviceMemory, DeviceOps, MemoryMap, Migrator, Moved,
+    NewMemory, NodeId, OnlineTo, Phys, RecordsIn, RemoveError, SECTION, SectionState, ZoneLayout,
 };
 use foliant_platform::testing::TestPlatform;
-use foliant_units::{Errno, Pfn, PfnRange, PhysAddr, PhysRange, VirtAddr};
+use foliant_units::{Errno, Order, Pfn, PfnRange, PhysAddr, PhysRange, VirtAddr};
 
 use super::*;
 
 mod boot;
 mod failures;
 mod steps;
+mod threads;
 
 type Machine = TestPlatform<true>;
 

@@ -169,3 +169,60 @@ fn other_roots_get_new_tops_when_they_miss_them_or_before() {
     drop((one, other));
     world.end();
 }
+
+/// A driver that needs nothing.
+struct Driver;
+
+impl DeviceOps for Driver {
+    fn freed(&self, _: Pfn, _: Order) {}
+}
+
+#[test]
+fn devices_memory_is_shown_if_cpus_reach_it() {
+    let mut world = World::<X86_64>::new(four());
+    let bytes = |map: &FollowingMap<Machine>| Level::all().map(|level| map.mapped(level)).sum::<u64>();
+    let before = bytes(&world.map);
+    // Half a section and a block, beside whole ones with their own records.
+    let part = PfnRange::new(section(4) + SECTION / 2 - 512, section(5));
+    let devices = [
+        (part, DeviceKind::Private, RecordsIn::OldMemory, 0),
+        (part, DeviceKind::Generic, RecordsIn::OldMemory, part.len() << 12),
+        (
+            sections(8, 10),
+            DeviceKind::FsDax,
+            RecordsIn::NewMemory,
+            256 << 20,
+        ),
+    ];
+    for (frames, kind, records, shown) in devices {
+        let memory = DeviceMemory {
+            records,
+            ops: Some(Arc::new(Driver)),
+            ..DeviceMemory::new(frames, kind)
+        };
+        let mut failed = 0;
+        let device = loop {
+            world.phys.fail_at(failed + 1);
+            match world.phys.map_device(memory.clone()) {
+                Ok(device) => break device,
+                Err(DeviceError::OutOfMemory | DeviceError::NotShown(Errno::NOMEM)) => failed += 1,
+                Err(error) => panic!("{error}"),
+            }
+            assert_eq!(bytes(&world.map), before);
+            world.check_records();
+        };
+        world.phys.fail_at(0);
+        assert_eq!(bytes(&world.map) - before, shown);
+        assert_eq!(world.map.virt(frames.start.base()).is_some(), shown != 0);
+        world.check_records();
+        let refused = world.add(NewMemory::new(sections(8, 9)));
+        assert_eq!(refused.is_err(), frames.start >= section(8));
+        if refused.is_ok() {
+            world.remove(sections(8, 9)).unwrap();
+        }
+        world.phys.unmap_device(&device).unwrap();
+        assert_eq!(bytes(&world.map), before);
+        world.check();
+    }
+    world.end();
+}
