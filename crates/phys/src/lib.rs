@@ -79,7 +79,7 @@ pub use plug::{
 };
 pub use poison::POISON;
 pub use reclaim::{OomVerdict, Progress, Reclaimer};
-pub use record::{Count, FrameFlags, FrameRecord, Left, MapCount, Owner};
+pub use record::{Count, FrameFlags, FrameRecord, Left, MapCount, Owner, RecordView};
 pub use sections::SECTION;
 pub use stats::{FreeByOrder, MemoryStats, ORDERS, ZoneStats};
 pub use zone::{

@@ -21,7 +21,7 @@ use crate::migrate::Migrator;
 use crate::page_owner::PageOwners;
 use crate::plug::MapMemory;
 use crate::reclaim::Reclaimer;
-use crate::record::{FrameRecord, NearRecords, Records};
+use crate::record::{FrameRecord, NearRecords, RecordView, Records};
 use crate::sections::Sections;
 use crate::zone::{Policy, Zone, ZoneId, ZoneKind, Zones};
 
@@ -101,6 +101,12 @@ impl<P: Platform> Phys<P> {
     #[inline]
     pub fn peek_record(&self, pfn: Pfn) -> Option<&FrameRecord> {
         self.records.get(pfn)
+    }
+
+    /// Most frames' records, for loops that look at many.
+    #[inline]
+    pub fn view_records(&self) -> RecordView<'_> {
+        self.records.view()
     }
 
     /// Whether there is a frame of this number.

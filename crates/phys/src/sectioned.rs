@@ -1,5 +1,6 @@
 //! Tables that lie in pieces, one for each section of memory that has one.
 
+use core::marker::PhantomData;
 use core::mem::size_of;
 use core::ops::Index;
 use core::ptr::{NonNull, null_mut};
@@ -34,6 +35,44 @@ struct Window<T> {
     len: AtomicUsize,
     /// Where element zero would be.
     base: WindowPtr<T>,
+}
+
+/// A window as somebody saw it. What is found through it stays readable when a
+/// piece goes, as everything that was found before does.
+#[derive(Debug)]
+pub(crate) struct View<'a, T> {
+    start: usize,
+    len: usize,
+    first: *mut T,
+    lives: PhantomData<&'a T>,
+}
+
+impl<T> Clone for View<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for View<'_, T> {}
+
+impl<'a, T: Blank> View<'a, T> {
+    /// The first element that is in it.
+    #[inline]
+    pub(crate) fn start(self) -> usize {
+        self.start
+    }
+
+    /// The element `within` behind the first; `None` if it was not in the window.
+    #[inline]
+    pub(crate) fn nth(self, within: usize) -> Option<&'a T> {
+        if within >= self.len {
+            return None;
+        }
+        // SAFETY: the window covered pieces side by side (`open_window`), each
+        // blank memory that `give` was promised for as long as the table lives,
+        // which `'a` does not outlast.
+        Some(unsafe { &*self.first.wrapping_add(within) })
+    }
 }
 
 /// A table with `1 << SHIFT` elements for each section of memory that has a
@@ -172,6 +211,18 @@ impl<T: Blank, const SHIFT: u32> Sectioned<T, SHIFT> {
         // SAFETY: inside the piece, which is blank memory that `give` was
         // promised for as long as this lives.
         Some(unsafe { &*first.wrapping_add(within) })
+    }
+
+    /// The longest run as it is now, for loops that look much up.
+    #[inline]
+    pub(crate) fn view(&self) -> View<'_, T> {
+        let Window { start, len, base } = &self.window;
+        View {
+            start: *start,
+            len: len.load(Ordering::Relaxed),
+            first: base.load(Ordering::Relaxed).wrapping_add(*start),
+            lives: PhantomData,
+        }
     }
 
     /// What is found where there is no piece; stays blank.

@@ -66,8 +66,8 @@ impl<P: Platform> Cache<P> {
     /// Checks everything about a free, and does it if it is one.
     pub(crate) fn free_checked(&self, object: Object, caller: &'static Location<'static>) {
         let problem = loop {
-            let (page, index) = match self.locate(object) {
-                Ok(found) => (self.ground().page(found.pfn), found.index),
+            let (page, found) = match self.locate(object) {
+                Ok(found) => (self.ground().page(found.pfn), found),
                 Err(problem) => break Some(problem),
             };
             let own = Place::of(page.record).shard;
@@ -77,13 +77,13 @@ impl<P: Platform> Cache<P> {
                 if !locked.owns(page.record, own) {
                     return None;
                 }
-                if page.is_free(index) {
+                if page.is_free(found.index) {
                     return Some(Err(self.report(object, Problem::DoubleFree)));
                 }
                 let broken = self.check(object, ZONE_IN_USE);
                 let broken = broken.map(|problem| self.report(object, problem));
                 self.make_free(object, Some(self.now(caller)));
-                locked.put(self.ground(), page, index);
+                locked.put(self.ground(), found);
                 Some(Ok((broken, locked.is_fat())))
             });
             match outcome {

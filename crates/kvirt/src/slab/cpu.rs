@@ -6,7 +6,7 @@ use foliant_platform::Platform;
 use foliant_platform::sync::CpuFlag;
 use foliant_platform::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
-use super::batch::{BATCH, Batch};
+use super::batch::{Accepts, BATCH};
 use super::mutant::{Mutant, is_on};
 use super::object::Object;
 
@@ -14,8 +14,9 @@ use super::object::Object;
 pub(crate) const SLOTS: usize = 2 * BATCH;
 
 /// What one CPU has of one cache: a stack, so that what was used last is used
-/// next. Written under the guard; all accesses are atomic, so a broken rule
-/// gives wrong answers, which audits find, and no undefined behaviour.
+/// next, whose other end is taken away when there are too many. Written under
+/// the guard; all accesses are atomic, so a broken rule gives wrong answers,
+/// which audits find, and no undefined behaviour.
 ///
 /// # Linux source concept
 /// `struct slub_percpu_sheaves`.
@@ -24,7 +25,11 @@ pub(crate) const SLOTS: usize = 2 * BATCH;
 pub(crate) struct CpuArea {
     /// Whether someone is using what is this CPU's.
     busy: CpuFlag,
-    len: AtomicU32,
+    /// Where the next object goes. This and `bottom` count on without end; what
+    /// is left of a count when it is divided by the slots is the slot.
+    top: AtomicU32,
+    /// Where the object is that has lain longest.
+    bottom: AtomicU32,
     /// Objects that may be here; none while someone else needs them, which
     /// sends the next free the long way.
     limit: AtomicU32,
@@ -35,11 +40,17 @@ pub(crate) struct CpuArea {
     slots: [AtomicPtr<u8>; SLOTS],
 }
 
+const _: () = assert!(
+    SLOTS.is_power_of_two(),
+    "counts run over at a multiple of the slots"
+);
+
 impl Default for CpuArea {
     fn default() -> Self {
         Self {
             busy: CpuFlag::default(),
-            len: AtomicU32::new(0),
+            top: AtomicU32::new(0),
+            bottom: AtomicU32::new(0),
             limit: AtomicU32::new(0),
             hot: AtomicPtr::new(null_mut()),
             slots: core::array::from_fn(|_| AtomicPtr::new(null_mut())),
@@ -99,9 +110,21 @@ impl CpuArea {
         pushed
     }
 
+    /// How many there are in slots.
+    #[inline]
+    fn len(&self) -> u32 {
+        let top = self.top.load(Ordering::Relaxed);
+        top.wrapping_sub(self.bottom.load(Ordering::Relaxed))
+    }
+
+    #[inline]
+    fn slot(&self, at: u32) -> &AtomicPtr<u8> {
+        &self.slots[at as usize % SLOTS]
+    }
+
     /// Whether there is none.
     pub(crate) fn is_empty(&self) -> bool {
-        self.len.load(Ordering::Relaxed) == 0 && self.hot.load(Ordering::Relaxed).is_null()
+        self.len() == 0 && self.hot.load(Ordering::Relaxed).is_null()
     }
 
     /// Takes the object that was freed last.
@@ -111,66 +134,121 @@ impl CpuArea {
             self.hot.store(null_mut(), Ordering::Relaxed);
             return Some(Object(hot));
         }
-        let len = self.len.load(Ordering::Relaxed).wrapping_sub(1);
-        let slot = self.slots.get(len as usize)?;
-        self.len.store(len, Ordering::Relaxed);
-        NonNull::new(slot.load(Ordering::Relaxed)).map(Object)
+        let top = self.top.load(Ordering::Relaxed);
+        if top == self.bottom.load(Ordering::Relaxed) {
+            return None;
+        }
+        let top = top.wrapping_sub(1);
+        self.top.store(top, Ordering::Relaxed);
+        NonNull::new(self.slot(top).load(Ordering::Relaxed)).map(Object)
     }
 
     /// Adds an object if fewer than the limit are there.
     #[inline]
     pub(crate) fn push(&self, object: Object) -> bool {
-        let len = self.len.load(Ordering::Relaxed);
-        if len >= self.limit.load(Ordering::Relaxed) {
+        if self.len() >= self.limit.load(Ordering::Relaxed) {
             return false;
         }
         if self.hot.load(Ordering::Relaxed).is_null() {
             self.hot.store(object.0.as_ptr(), Ordering::Relaxed);
-            return true;
+        } else {
+            self.push_up(object);
         }
-        self.push_at(len, object)
+        true
     }
 
     /// Adds an object if it fits at all.
     pub(crate) fn push_more(&self, object: Object) -> bool {
-        self.push_at(self.len.load(Ordering::Relaxed), object)
+        let fits = (self.len() as usize) < SLOTS;
+        if fits {
+            self.push_up(object);
+        }
+        fits
     }
 
     #[inline]
-    fn push_at(&self, len: u32, object: Object) -> bool {
-        let Some(slot) = self.slots.get(len as usize) else {
-            return false;
-        };
-        slot.store(object.0.as_ptr(), Ordering::Relaxed);
-        self.len.store(len + 1, Ordering::Relaxed);
-        true
+    fn push_up(&self, object: Object) {
+        let top = self.top.load(Ordering::Relaxed);
+        self.slot(top).store(object.0.as_ptr(), Ordering::Relaxed);
+        self.top.store(top.wrapping_add(1), Ordering::Relaxed);
     }
 
-    /// Moves up to `count` objects that have lain longest into a batch.
-    pub(crate) fn take_oldest(&self, count: usize, into: &mut Batch) {
-        let len = (self.len.load(Ordering::Relaxed) as usize).min(SLOTS);
-        let moved = count.min(len).min(into.room());
-        for slot in &self.slots[..moved] {
-            if let Some(at) = NonNull::new(slot.load(Ordering::Relaxed)) {
-                into.push(Object(at));
-            }
+    /// Takes up to `count` objects that have lain longest, and one at least if
+    /// there are any in slots. They can be read until the next one is added.
+    pub(crate) fn take_oldest(&self, count: usize) -> &[AtomicPtr<u8>] {
+        let bottom = self.bottom.load(Ordering::Relaxed);
+        // Not beyond the last slot: those in the first come another time.
+        let first = bottom as usize % SLOTS;
+        let count = count.min(self.len() as usize).min(SLOTS - first);
+        self.bottom
+            .store(bottom.wrapping_add(count as u32), Ordering::Relaxed);
+        &self.slots[first..first + count]
+    }
+
+    /// For adding many.
+    pub(crate) fn filler(&self) -> Filler<'_> {
+        let top = self.top.load(Ordering::Relaxed);
+        Filler {
+            area: self,
+            top,
+            next: top,
+            room: SLOTS - (self.len() as usize).min(SLOTS),
         }
-        for at in moved..len {
-            let later = self.slots[at].load(Ordering::Relaxed);
-            self.slots[at - moved].store(later, Ordering::Relaxed);
-        }
-        self.len.store((len - moved) as u32, Ordering::Relaxed);
-        if moved < count && into.room() > 0 {
-            into.extend(NonNull::new(self.hot.load(Ordering::Relaxed)).map(Object));
-            self.hot.store(null_mut(), Ordering::Relaxed);
-        }
+    }
+
+    /// Takes the object that is in no slot.
+    pub(crate) fn take_hot(&self) -> Option<Object> {
+        let hot = self.hot.load(Ordering::Relaxed);
+        self.hot.store(null_mut(), Ordering::Relaxed);
+        NonNull::new(hot).map(Object)
     }
 
     /// The objects, for audits.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Object> {
-        let len = (self.len.load(Ordering::Relaxed) as usize).min(SLOTS);
-        let all = self.slots[..len].iter().chain([&self.hot]);
+        let len = self.len().min(SLOTS as u32);
+        let bottom = self.bottom.load(Ordering::Relaxed);
+        let slots = (0..len).map(move |at| self.slot(bottom.wrapping_add(at)));
+        let all = slots.chain([&self.hot]);
         all.filter_map(|slot| NonNull::new(slot.load(Ordering::Relaxed)).map(Object))
+    }
+}
+
+/// Adds objects to an area: they are there when it is dropped. Those that were
+/// expected together are used in the order in which they came.
+pub(crate) struct Filler<'a> {
+    area: &'a CpuArea,
+    top: u32,
+    /// Above where the next one goes.
+    next: u32,
+    room: usize,
+}
+
+impl Accepts for Filler<'_> {
+    #[inline]
+    fn room(&self) -> usize {
+        self.room
+    }
+
+    #[inline]
+    fn expect(&mut self, count: usize) {
+        debug_assert!(count <= self.room, "an area holds {SLOTS} objects");
+        self.room -= count.min(self.room);
+        self.top = self.top.wrapping_add(count as u32);
+        self.next = self.top;
+    }
+
+    #[inline]
+    fn push(&mut self, object: Object) {
+        self.next = self.next.wrapping_sub(1);
+        let slot = self.area.slot(self.next);
+        slot.store(object.0.as_ptr(), Ordering::Relaxed);
+    }
+}
+
+impl Drop for Filler<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.area.top.store(self.top, Ordering::Relaxed);
     }
 }
 

@@ -1,9 +1,11 @@
 //! Free objects between CPUs: what one has too many of and another needs.
 
+use core::ptr::NonNull;
+
 use foliant_platform::sync::SpinLock;
 use foliant_platform::sync::atomic::{AtomicU32, Ordering};
 
-use super::batch::{BATCH, Batch};
+use super::batch::{Accepts, BATCH, Holds};
 use super::mutant::{Mutant, is_on};
 use super::object::Object;
 
@@ -26,7 +28,7 @@ pub(crate) struct Depot {
 #[derive(Debug)]
 struct Stack {
     len: usize,
-    slots: [Option<Object>; SLOTS],
+    slots: [Object; SLOTS],
 }
 
 impl Default for Depot {
@@ -35,46 +37,50 @@ impl Default for Depot {
             hint: AtomicU32::new(0),
             inner: SpinLock::new(Stack {
                 len: 0,
-                slots: [None; SLOTS],
+                slots: [Object(NonNull::dangling()); SLOTS],
             }),
         }
     }
 }
 
 impl Depot {
-    /// Moves objects of a batch here as long as fewer than `limit` are here;
-    /// those left in the batch did not fit.
-    pub(crate) fn put(&self, batch: &mut Batch, limit: usize) {
-        let limit = limit.min(SLOTS);
-        if self.hint.load(Ordering::Relaxed) as usize + batch.len() > limit {
-            return;
-        }
+    /// Whether `count` more would be too many just now.
+    #[inline]
+    pub(crate) fn is_full(&self, count: usize, limit: usize) -> bool {
+        self.hint.load(Ordering::Relaxed) as usize + count > limit.min(SLOTS)
+    }
+
+    /// Puts objects here as long as fewer than `limit` are here; tells how many
+    /// of them, the first ones.
+    pub(crate) fn put(&self, objects: &[impl Holds], limit: usize) -> usize {
         let mut stack = self.inner.lock();
-        while stack.len < limit
-            && let Some(object) = batch.pop()
-        {
+        let room = limit.min(SLOTS).saturating_sub(stack.len);
+        let taken = &objects[..objects.len().min(room)];
+        for object in taken.iter().filter_map(Holds::object) {
             let at = stack.len;
-            stack.slots[at] = Some(object);
+            stack.slots[at] = object;
             stack.len += 1;
         }
         self.hint.store(stack.len as u32, Ordering::Relaxed);
+        taken.len()
     }
 
-    /// Moves up to `count` objects into a batch.
-    pub(crate) fn take(&self, count: usize, batch: &mut Batch) {
+    /// Moves up to `count` objects from here; tells how many.
+    pub(crate) fn take(&self, count: usize, into: &mut impl Accepts) -> usize {
         if self.hint.load(Ordering::Relaxed) == 0 {
-            return;
+            return 0;
         }
         if is_on(Mutant::DepotUnlocked) {
             let seen = self.inner.lock().clone_for_mutant();
             let mut stack = seen;
-            stack.give(count, batch);
+            let taken = stack.give(count, into);
             *self.inner.lock() = stack;
-            return;
+            return taken;
         }
         let mut stack = self.inner.lock();
-        stack.give(count, batch);
+        let taken = stack.give(count, into);
         self.hint.store(stack.len as u32, Ordering::Relaxed);
+        taken
     }
 
     /// How many there are.
@@ -85,23 +91,19 @@ impl Depot {
     /// Calls `visit` for each object, for audits.
     pub(crate) fn each(&self, mut visit: impl FnMut(Object)) {
         let stack = self.inner.lock();
-        stack.slots[..stack.len]
-            .iter()
-            .copied()
-            .flatten()
-            .for_each(&mut visit);
+        stack.slots[..stack.len].iter().copied().for_each(&mut visit);
     }
 }
 
 impl Stack {
-    fn give(&mut self, count: usize, batch: &mut Batch) {
-        let count = count.min(batch.room()).min(self.len);
+    fn give(&mut self, count: usize, into: &mut impl Accepts) -> usize {
+        let count = count.min(into.room()).min(self.len);
+        into.expect(count);
         for at in self.len - count..self.len {
-            if let Some(object) = self.slots[at].take() {
-                batch.push(object);
-            }
+            into.push(self.slots[at]);
         }
         self.len -= count;
+        count
     }
 
     /// What someone sees who looks and changes in two steps.

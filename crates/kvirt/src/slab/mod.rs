@@ -54,6 +54,7 @@ mod cpu;
 mod depot;
 #[cfg(any(not(loom), test))]
 mod early;
+mod find;
 mod grace;
 #[cfg(not(loom))]
 mod heap;

@@ -6,7 +6,7 @@ use core::ptr::NonNull;
 
 use foliant_phys::{FrameRecord, Phys};
 use foliant_platform::{CpuId, Nanos, Platform};
-use foliant_units::{Pfn, PhysAddr};
+use foliant_units::{Order, PAGE_SIZE, Pfn, PhysAddr};
 
 use super::page::Frames;
 use super::report::Track;
@@ -52,11 +52,22 @@ impl DirectMap {
 }
 
 impl DirectMap {
-    /// How far behind the start of a frame an address of the direct map is.
+    /// The same map, with frames counted from `first` on.
     #[inline]
-    pub(crate) fn offset_in(self, pfn: Pfn, at: NonNull<u8>) -> usize {
-        let start = self.0.wrapping_add(pfn.base().raw() as usize);
-        at.as_ptr().addr().wrapping_sub(start)
+    pub(crate) fn from(self, first: Pfn) -> Self {
+        Self(self.0.wrapping_add(first.base().raw() as usize))
+    }
+
+    /// The first frame of the folio of an order that an address is in, and how
+    /// many bytes behind its start.
+    #[inline(always)]
+    pub(crate) fn place_of(self, address: usize, order: Order) -> (usize, usize) {
+        let within = address.wrapping_sub(self.0);
+        let frames = order.frames() as usize;
+        (
+            within / PAGE_SIZE & !(frames - 1),
+            within & (frames * PAGE_SIZE - 1),
+        )
     }
 }
 

@@ -17,7 +17,7 @@ use foliant_phys::{FrameFlags, FrameRecord};
 use foliant_platform::sync::atomic::{AtomicU64, Ordering};
 use foliant_units::Pfn;
 
-use super::batch::Batch;
+use super::batch::Accepts;
 use super::object::{Object, load_word, nth, store_word};
 use super::shape::Shape;
 
@@ -111,6 +111,43 @@ impl Place {
     }
 }
 
+/// What it meant for its slab that an object was freed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Put {
+    /// Nothing: it was free already.
+    Twice,
+    /// The slab is not in its proper list any more.
+    FirstOrLast,
+    /// Some were free before, and some are not.
+    Between,
+}
+
+/// Marks an object free in a slab of `objects`, which are not more than 64 and
+/// have their bits in the record.
+#[inline(always)]
+pub(crate) fn put_by_record(record: &FrameRecord, index: u32, objects: u32) -> Put {
+    let before = record.private.load(Ordering::Relaxed);
+    let free = before | 1 << (index % 64);
+    if free == before {
+        return Put::Twice;
+    }
+    record.private.store(free, Ordering::Relaxed);
+    count_down(record, objects)
+}
+
+/// One object less is in use.
+#[inline(always)]
+fn count_down(record: &FrameRecord, objects: u32) -> Put {
+    let used = record.count.load(Ordering::Relaxed).wrapping_sub(1);
+    record.count.store(used, Ordering::Relaxed);
+    // One comparison for both: the last left none in use, the first all but one.
+    if used.wrapping_sub(1) < objects.wrapping_sub(2) {
+        Put::Between
+    } else {
+        Put::FirstOrLast
+    }
+}
+
 /// One slab of a cache, to be looked at and changed under its shard's lock.
 pub(crate) struct Page<'a, F: Frames> {
     pub(crate) pfn: Pfn,
@@ -187,41 +224,38 @@ impl<'a, F: Frames> Page<'a, F> {
 
     /// Takes up to `want` free objects.
     #[inline]
-    pub(crate) fn take(&self, want: usize, into: &mut Batch) {
-        let mut taken = 0;
+    pub(crate) fn take(&self, want: usize, into: &mut impl Accepts) {
+        let mut left = want.min(into.room()) as u32;
         let start = self.start();
+        let mut used = self.in_use();
         for at in 0..self.shape.words {
             let mut free = self.load(at);
-            if free == 0 {
-                continue;
-            }
-            while free != 0 && taken < want {
+            let count = free.count_ones().min(left);
+            into.expect(count as usize);
+            for _ in 0..count {
                 let index = at as u32 * 64 + free.trailing_zeros();
                 free &= free - 1;
                 into.push(self.object_from(start, index));
-                taken += 1;
             }
             self.store(at, free);
-            if taken == want {
+            used += count;
+            left -= count;
+            if left == 0 {
                 break;
             }
         }
-        let count = self.in_use() + taken as u32;
-        self.record.count.store(count, Ordering::Relaxed);
+        self.record.count.store(used, Ordering::Relaxed);
     }
 
-    /// Marks an object free; false if it was.
-    #[inline]
-    pub(crate) fn put(&self, index: u32) -> bool {
+    /// Marks an object free.
+    pub(crate) fn put(&self, index: u32) -> Put {
         let (at, bit) = (index as usize / 64, 1 << (index % 64));
         let free = self.load(at);
         if free & bit != 0 {
-            return false;
+            return Put::Twice;
         }
         self.store(at, free | bit);
-        let count = self.in_use().wrapping_sub(1);
-        self.record.count.store(count, Ordering::Relaxed);
-        true
+        count_down(self.record, self.shape.objects)
     }
 
     /// Whether an object is free.

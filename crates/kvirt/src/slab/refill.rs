@@ -7,7 +7,7 @@ use foliant_phys::{AllocRequest, FrameFlags, Mobility, Owner, Phys};
 use foliant_platform::Platform;
 use foliant_platform::sync::atomic::Ordering;
 
-use super::batch::Batch;
+use super::batch::{Accepts, Batch};
 use super::cache::Cache;
 use super::object::{DirectMap, Object};
 use super::page::Page;
@@ -41,28 +41,28 @@ impl<P: Platform> Cache<P> {
         if let Some(object) = guard.as_ref().and_then(|guard| guard.area.pop()) {
             return Some(object);
         }
+        let Some(guard) = guard else {
+            let mut one = Batch::new();
+            self.fetch(1, &mut one);
+            return one.pop();
+        };
+        self.fetch(self.limits.batch, &mut guard.area.filler());
+        guard.area.pop()
+    }
+
+    /// Takes up to `want` objects from the depot, else from slabs.
+    fn fetch(&self, want: usize, into: &mut impl Accepts) {
         let cpu = self.platform.cpu().index();
-        let mut batch = Batch::new();
-        let want = if guard.is_some() { self.limits.batch } else { 1 };
         self.masked(|| {
-            self.part.depot().take(want, &mut batch);
-            if batch.len() == 0 {
-                self.take_from_shards(cpu, want, &mut batch);
+            if self.part.depot().take(want, into) == 0 {
+                self.take_from_shards(cpu, want, into);
             }
         });
-        let object = batch.pop()?;
-        while let Some(guard) = &guard
-            && let Some(spare) = batch.pop()
-        {
-            let fits = guard.area.push_more(spare);
-            debug_assert!(fits, "a batch is smaller than an area");
-        }
-        Some(object)
     }
 
     /// Takes objects from the shard of `cpu`, with slabs of another shard if it
     /// has none and the other has plenty. Interrupts are masked.
-    pub(crate) fn take_from_shards(&self, cpu: usize, want: usize, batch: &mut Batch) {
+    pub(crate) fn take_from_shards(&self, cpu: usize, want: usize, into: &mut impl Accepts) {
         let shards = self.part.shards();
         let own = self.part.shard_of(cpu);
         if !shards[own].has_some() {
@@ -74,7 +74,7 @@ impl<P: Platform> Cache<P> {
             };
             shards[own].adopt(self.ground(), page);
         }
-        shards[own].lock().take(self.ground(), want, batch);
+        shards[own].lock().take(self.ground(), want, into);
     }
 
     /// Makes a slab and takes its first object.
@@ -87,12 +87,24 @@ impl<P: Platform> Cache<P> {
             Err(error) => return self.scrape().ok_or(error),
         };
         self.make_objects(page);
-        let mut first = Batch::new();
-        page.take(1, &mut first);
+        let first = self.take_first(page);
         let own = self.part.shard_of(self.platform.cpu().index());
         page.assign(own as u32);
         self.masked(|| self.part.shards()[own].adopt(self.ground(), page));
-        first.pop().ok_or(SlabError::TooLarge)
+        first.ok_or(SlabError::TooLarge)
+    }
+
+    /// Takes an object out of a new slab, and some more to have them at hand.
+    fn take_first(&self, page: Page<'_, Phys<P>>) -> Option<Object> {
+        let at_hand = (self.limits.at_hand > 0).then(|| self.enter()).flatten();
+        let Some(guard) = at_hand else {
+            let mut one = Batch::new();
+            page.take(1, &mut one);
+            return one.pop();
+        };
+        // Whoever slept for the frame may find some here that came meanwhile.
+        page.take(self.limits.batch, &mut guard.area.filler());
+        guard.area.pop()
     }
 
     fn new_page(&self, how: How) -> Result<Page<'_, Phys<P>>, SlabError> {
@@ -121,6 +133,9 @@ impl<P: Platform> Cache<P> {
     }
 
     fn make_objects(&self, page: Page<'_, Phys<P>>) {
+        if self.constructor.is_none() && self.shape.debug.is_empty() {
+            return;
+        }
         for index in 0..self.shape.objects {
             self.make_new(page.object(index));
         }
@@ -139,7 +154,7 @@ impl<P: Platform> Cache<P> {
                 if shard.has_some() {
                     shard.lock().take(self.ground(), 1, &mut batch);
                 }
-                if batch.len() > 0 {
+                if !batch.as_slice().is_empty() {
                     break;
                 }
             }

@@ -2,26 +2,18 @@
 
 use core::panic::Location;
 
-use foliant_phys::{FrameFlags, FrameRecord, Phys};
+use foliant_phys::{FrameFlags, Phys};
 use foliant_platform::Platform;
 use foliant_platform::sync::atomic::Ordering;
-use foliant_units::Pfn;
 
-use super::batch::{BATCH, Batch};
+use super::batch::{BATCH, Batch, Holds};
 use super::cache::Cache;
-use super::cpu::CpuGuard;
+use super::cpu::{CpuArea, CpuGuard};
+use super::find::Located;
 use super::object::Object;
-use super::page::{Frames, Page, Place, Tag};
+use super::page::{Page, Place};
 use super::report::{Problem, Report};
 use super::spec::Typesafe;
-
-/// An object's slab, and its number there.
-#[derive(Clone, Copy)]
-pub(crate) struct Located<'a> {
-    pub(crate) head: &'a FrameRecord,
-    pub(crate) pfn: Pfn,
-    pub(crate) index: u32,
-}
 
 impl<P: Platform> Cache<P> {
     /// Frees an object when the CPU's area is full or in use: its oldest
@@ -32,62 +24,64 @@ impl<P: Platform> Cache<P> {
         if !self.shape.debug.is_empty() {
             return self.free_checked(object, caller);
         }
-        let mut batch = Batch::new();
-        if let Some(guard) = self.enter() {
-            if guard.area.is_drain_wanted() {
-                self.drain(&guard);
-            } else {
-                guard.area.take_oldest(self.limits.batch, &mut batch);
-            }
-            let fits = guard.area.push_more(object);
-            debug_assert!(fits, "a batch was taken out of the area");
+        let Some(guard) = self.enter() else {
+            return self.flush(&[object]);
+        };
+        if guard.area.is_drain_wanted() {
+            self.drain(&guard);
         } else {
-            batch.push(object);
+            self.make_room(&guard);
         }
-        self.masked(|| self.part.depot().put(&mut batch, self.limits.depot));
-        self.flush(&batch);
+        let fits = guard.area.push_more(object);
+        debug_assert!(fits, "a batch was taken out of the area");
+    }
+
+    /// Takes the oldest objects of a full area away.
+    fn make_room(&self, guard: &CpuGuard<'_, P>) {
+        let oldest = guard.area.take_oldest(self.limits.batch);
+        let (depot, limit) = (self.part.depot(), self.limits.depot);
+        let kept = match depot.is_full(oldest.len(), limit) {
+            true => 0,
+            false => self.masked(|| depot.put(oldest, limit)),
+        };
+        self.flush(&oldest[kept..]);
     }
 
     /// Puts objects back into their slabs.
-    pub(crate) fn flush(&self, batch: &Batch) {
-        let Some(&first) = batch.as_slice().first() else {
+    pub(crate) fn flush(&self, objects: &[impl Holds]) {
+        debug_assert!(objects.len() <= BATCH, "there is a bit for each");
+        let Some(first) = objects.first() else {
             return;
         };
         // Most are from slabs of one shard: this CPU's, or that of the CPU which
         // allocates what this one frees.
-        let own = match self.locate(first) {
-            Ok(place) => Place::of(place.head).shard,
-            Err(_) => self.part.shard_of(self.platform.cpu().index()) as u32,
+        let own = match self.finder().find(first.address()) {
+            Some((head, _)) => Place::of(head).shard,
+            None => self.part.shard_of(self.platform.cpu().index()) as u32,
         };
-        let (left, fat) = self.masked(|| self.put_into_one(own, batch.as_slice()));
+        let (left, fat) = self.masked(|| self.put_into_one(own, objects));
         if fat {
             self.trim(own, true);
         }
         if left != 0 {
-            self.flush_others(batch, left);
+            self.flush_others(objects, left);
         }
     }
 
     /// Puts those objects back that are of a shard; tells which were not, and
     /// whether the shard should shrink.
     #[inline]
-    fn put_into_one(&self, own: u32, objects: &[Object]) -> (u32, bool) {
-        let ground = self.ground();
-        let mut left = 0;
+    fn put_into_one<H: Holds>(&self, own: u32, objects: &[H]) -> (u32, bool) {
         let Some(shard) = self.part.shards().get(own as usize) else {
             return (u32::MAX, false);
         };
+        let (ground, finder) = (self.ground(), self.finder());
         let mut locked = shard.lock();
-        for (at, &object) in objects.iter().enumerate() {
-            let put = match self.locate(object) {
-                Ok(Located { head, pfn, index }) if locked.owns(head, own) => {
-                    let page = Page::new(ground.frames, ground.shape, pfn, head);
-                    locked.put(ground, page, index)
-                }
-                _ => false,
-            };
-            left |= u32::from(!put) << at;
-        }
+        let left = if self.shape.words == 1 {
+            locked.put_all::<_, H, true>(ground, finder, own, objects)
+        } else {
+            locked.put_all::<_, H, false>(ground, finder, own, objects)
+        };
         (left, locked.is_fat())
     }
 
@@ -98,10 +92,11 @@ impl<P: Platform> Cache<P> {
     /// slab changed hands in between, its objects have another turn.
     #[cold]
     #[inline(never)]
-    fn flush_others(&self, batch: &Batch, others: u32) {
+    fn flush_others(&self, objects: &[impl Holds], others: u32) {
         let mut found = [const { None }; BATCH];
         let mut waiting = 0u32;
-        for (at, &object) in batch.as_slice().iter().enumerate() {
+        let each = objects.iter().take(BATCH).enumerate();
+        for (at, object) in each.filter_map(|(at, held)| Some((at, held.object()?))) {
             if others & 1 << at == 0 {
                 continue;
             }
@@ -122,9 +117,9 @@ impl<P: Platform> Cache<P> {
             let (done, twice, fat) = self.masked(|| self.put_into(shard, &found, waiting));
             waiting &= !done;
             if twice != 0 {
-                let objects = batch.as_slice().iter().enumerate();
-                let twice = objects.filter(|(at, _)| twice & 1 << at != 0);
-                twice.for_each(|(_, &object)| self.complain(object, Problem::DoubleFree));
+                let twice = objects.iter().enumerate().filter(|(at, _)| twice & 1 << at != 0);
+                let twice = twice.filter_map(|(_, held)| held.object());
+                twice.for_each(|object| self.complain(object, Problem::DoubleFree));
             }
             if fat {
                 self.trim(shard, true);
@@ -146,32 +141,12 @@ impl<P: Platform> Cache<P> {
                 && locked.owns(place.head, own)
             {
                 done |= 1 << at;
-                let page = Page::new(ground.frames, ground.shape, place.pfn, place.head);
-                if !locked.put(ground, page, place.index) {
+                if !locked.put(ground, place) {
                     twice |= 1 << at;
                 }
             }
         }
         (done, twice, locked.is_fat())
-    }
-
-    /// The slab of an object and its number there; or why it is none of ours.
-    #[inline]
-    pub(crate) fn locate(&self, object: Object) -> Result<Located<'_>, Problem> {
-        let frame = self.map.frame_of(object.0);
-        let record = self.phys.peek(frame).ok_or(Problem::NotAnObject)?;
-        if Tag::of(record) != Some(self.tag) {
-            return Err(Problem::WrongCache(None));
-        }
-        let pfn = frame.align_down(self.shape.order.frames());
-        let head = if pfn == frame {
-            record
-        } else {
-            self.phys.peek(pfn).ok_or(Problem::NotAnObject)?
-        };
-        let offset = self.map.offset_in(pfn, object.0);
-        let index = self.shape.index_of(offset).ok_or(Problem::NotAnObject)?;
-        Ok(Located { head, pfn, index })
     }
 
     #[cold]
@@ -238,10 +213,20 @@ impl<P: Platform> Cache<P> {
         // Whoever asks from now on asks again, for nothing: under the guard no
         // object comes.
         guard.area.allow(self.limits.at_hand);
-        while !guard.area.is_empty() {
-            let mut batch = Batch::new();
-            guard.area.take_oldest(usize::MAX, &mut batch);
-            self.flush(&batch);
+        self.empty(guard.area);
+    }
+
+    /// Puts all objects of an area back; nobody else is using it.
+    fn empty(&self, area: &CpuArea) {
+        loop {
+            let oldest = area.take_oldest(BATCH);
+            if oldest.is_empty() {
+                break;
+            }
+            self.flush(oldest);
+        }
+        if let Some(hot) = area.take_hot() {
+            self.flush(&[hot]);
         }
     }
 
@@ -261,11 +246,10 @@ impl<P: Platform> Cache<P> {
         }
         loop {
             let mut batch = Batch::new();
-            self.masked(|| self.part.depot().take(usize::MAX, &mut batch));
-            if batch.len() == 0 {
+            if self.masked(|| self.part.depot().take(usize::MAX, &mut batch)) == 0 {
                 break;
             }
-            self.flush(&batch);
+            self.flush(batch.as_slice());
         }
     }
 
@@ -294,14 +278,7 @@ impl<P: Platform> Cache<P> {
 impl<P: Platform> Drop for Cache<P> {
     fn drop(&mut self) {
         for cpu in 0..self.part.cpus() {
-            loop {
-                let mut batch = Batch::new();
-                self.part.area(cpu).take_oldest(usize::MAX, &mut batch);
-                if batch.len() == 0 {
-                    break;
-                }
-                self.flush(&batch);
-            }
+            self.empty(self.part.area(cpu));
         }
         self.shrink();
         // Whoever drops the cache says that there are no readers any more.

@@ -46,8 +46,47 @@ pub(crate) struct Shape {
     pub(crate) tracks: Option<usize>,
     /// What is looked for.
     pub(crate) debug: Debug,
-    /// `2^32 / stride`, rounded up.
-    pub(crate) reciprocal: u64,
+    /// The objects without what is before the first.
+    pub(crate) grid: Grid,
+}
+
+/// Objects that lie one stride apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Grid {
+    objects: u32,
+    /// The odd part of the stride times this is one.
+    inverse: u32,
+    /// How often two divides the stride.
+    twos: u32,
+}
+
+impl Grid {
+    fn new(stride: usize, objects: u32) -> Self {
+        let twos = stride.trailing_zeros();
+        let odd = (stride >> twos) as u32;
+        // Each step doubles the bits that are right, of which odd itself has three.
+        let mut inverse = odd;
+        for _ in 0..4 {
+            inverse = inverse.wrapping_mul(2u32.wrapping_sub(odd.wrapping_mul(inverse)));
+        }
+        Self {
+            objects,
+            inverse,
+            twos,
+        }
+    }
+
+    /// Which object begins `offset` bytes behind the first, if one does.
+    ///
+    /// What is multiplied and turned is the quotient if the stride divides the
+    /// offset, and larger than every quotient if not: one comparison asks both
+    /// whether an object begins there and whether there are so many.
+    #[inline(always)]
+    pub(crate) fn index_of(self, offset: usize) -> Option<u32> {
+        let product = (offset as u32).wrapping_mul(self.inverse);
+        let index = product.rotate_right(self.twos);
+        (index < self.objects).then_some(index)
+    }
 }
 
 impl Shape {
@@ -89,7 +128,7 @@ impl Shape {
             right_end,
             tracks,
             debug,
-            reciprocal: (1u64 << 32).div_ceil(stride as u64),
+            grid: Grid::new(stride, objects),
         })
     }
 
@@ -97,10 +136,7 @@ impl Shape {
     /// where one begins.
     #[inline]
     pub(crate) fn index_of(&self, offset: usize) -> Option<u32> {
-        let offset = offset.wrapping_sub(self.left);
-        let index = (offset as u64).wrapping_mul(self.reciprocal) >> 32;
-        let index = index as u32;
-        (index < self.objects && index as usize * self.stride == offset).then_some(index)
+        self.grid.index_of(offset.wrapping_sub(self.left))
     }
 
     /// How far into the slab an object begins.
@@ -192,6 +228,22 @@ mod tests {
                 let end = shape.objects as usize * shape.stride;
                 assert!(end <= shape.map.unwrap_or(shape.order.bytes()), "{shape:?}");
                 assert_eq!(shape.index_of(end + shape.left), None);
+            }
+        }
+    }
+
+    #[test]
+    fn no_other_offset_is_taken_for_an_object() {
+        for size in [8, 24, 64, 96, 192, 696, 1000, 4288, 8192, 20000] {
+            for debug in [Debug::empty(), Debug::all()] {
+                let shape = shape(size, 8, debug);
+                for offset in 0..shape.order.bytes() {
+                    let index = shape.index_of(offset);
+                    let behind = offset.checked_sub(shape.left);
+                    let expected = behind.filter(|behind| behind.is_multiple_of(shape.stride));
+                    let expected = expected.map(|behind| (behind / shape.stride) as u32);
+                    assert_eq!(index, expected.filter(|&index| index < shape.objects));
+                }
             }
         }
     }

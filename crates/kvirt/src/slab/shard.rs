@@ -11,9 +11,10 @@ use foliant_platform::sync::atomic::{AtomicU32, Ordering};
 use foliant_platform::sync::{SpinGuard, SpinLock};
 use foliant_units::Pfn;
 
-use super::batch::Batch;
+use super::batch::{Accepts, Holds};
+use super::find::{Finder, Located};
 use super::mutant::{Mutant, is_on};
-use super::page::{Frames, Kind, Page, Place};
+use super::page::{Frames, Kind, Page, Place, Put, put_by_record};
 use super::shape::Shape;
 
 /// Shards of a cache: CPUs share them by their numbers.
@@ -185,34 +186,39 @@ impl Lists {
     }
 
     /// Takes up to `want` objects out of slabs, fuller ones first.
-    pub(crate) fn take<F: Frames>(&mut self, ground: Ground<'_, F>, want: usize, into: &mut Batch) {
-        let until = into.len() + want.min(into.room());
-        while into.len() < until {
+    pub(crate) fn take<F: Frames>(&mut self, ground: Ground<'_, F>, want: usize, into: &mut impl Accepts) {
+        let left = into.room() - want.min(into.room());
+        while into.room() > left {
             let first = match (self.partial.first, self.empty.first) {
                 (0, 0) => return,
                 (0, empty) => empty,
                 (partial, _) => partial,
             };
             let page = ground.linked(first);
-            page.take(until - into.len(), into);
+            page.take(into.room() - left, into);
             self.relist(page, page.proper_kind(), ground);
         }
     }
 
     /// Puts an object back; false if it was free already. The caller has seen,
     /// under this lock, that the slab is of this shard.
-    #[inline]
-    pub(crate) fn put<F: Frames>(&mut self, ground: Ground<'_, F>, page: Page<'_, F>, index: u32) -> bool {
-        if !page.put(index) {
-            return false;
-        }
-        let used = page.in_use();
-        // Only the first and the last free object move the slab. One that is on
-        // its way here comes into its list early: its bringer then finds it there.
-        if used == 0 || used + 1 == ground.shape.objects {
-            self.relist(page, page.proper_kind(), ground);
+    fn put<F: Frames>(&mut self, ground: Ground<'_, F>, pfn: Pfn, index: u32) -> bool {
+        let page = ground.page(pfn);
+        match page.put(index) {
+            Put::Twice => return false,
+            Put::Between => {}
+            Put::FirstOrLast => self.settle(ground, pfn),
         }
         true
+    }
+
+    /// Moves a slab to its list when its first or last object became free. One
+    /// that is on its way here comes into its list early: its bringer then finds
+    /// it there.
+    #[inline(never)]
+    fn settle<F: Frames>(&mut self, ground: Ground<'_, F>, pfn: Pfn) {
+        let page = ground.page(pfn);
+        self.relist(page, page.proper_kind(), ground);
     }
 
     /// Takes empty slabs above `keep` out of the shard.
@@ -338,14 +344,47 @@ impl Locked<'_> {
     }
 
     /// See [`Lists::take`].
-    pub(crate) fn take<F: Frames>(&mut self, ground: Ground<'_, F>, want: usize, into: &mut Batch) {
+    pub(crate) fn take<F: Frames>(&mut self, ground: Ground<'_, F>, want: usize, into: &mut impl Accepts) {
         self.lists.take(ground, want, into);
     }
 
     /// See [`Lists::put`].
-    #[inline]
-    pub(crate) fn put<F: Frames>(&mut self, ground: Ground<'_, F>, page: Page<'_, F>, index: u32) -> bool {
-        self.lists.put(ground, page, index)
+    pub(crate) fn put<F: Frames>(&mut self, ground: Ground<'_, F>, place: Located<'_>) -> bool {
+        self.lists.put(ground, place.pfn, place.index)
+    }
+
+    /// Puts those objects back that are of this shard, number `own`, and were
+    /// not free. Returns a bit for each of the others. `SMALL`: their slabs have
+    /// one word of free bits, in the record.
+    #[inline(always)]
+    pub(crate) fn put_all<F: Frames, H: Holds, const SMALL: bool>(
+        &mut self,
+        ground: Ground<'_, F>,
+        finder: Finder<'_>,
+        own: u32,
+        held: &[H],
+    ) -> u32 {
+        let (mut others, count) = (0, ground.shape.objects);
+        for (at, held) in held.iter().enumerate() {
+            let put = match finder.find(held.address()) {
+                Some((head, index)) if self.owns(head, own) => {
+                    if !SMALL {
+                        self.lists.put(ground, finder.frame(held.address()), index)
+                    } else {
+                        let put = put_by_record(head, index, count);
+                        if put == Put::FirstOrLast {
+                            self.lists.settle(ground, finder.frame(held.address()));
+                        }
+                        put != Put::Twice
+                    }
+                }
+                _ => false,
+            };
+            if !put {
+                others |= 1 << at;
+            }
+        }
+        others
     }
 
     /// Whether there are many more empty slabs than a shard keeps.

@@ -13,4 +13,5 @@ pub use frame_record::FrameRecord;
 pub(crate) use frame_record::Stamp;
 pub use map_count::MapCount;
 pub use owner::Owner;
+pub use records::RecordView;
 pub(crate) use records::{NearRecords, Records};

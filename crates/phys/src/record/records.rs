@@ -5,7 +5,7 @@ use foliant_units::Pfn;
 use super::frame_record::FrameRecord;
 use crate::alloc::Tag;
 use crate::ram::Table;
-use crate::sectioned::{Pairs, Piece, Sectioned};
+use crate::sectioned::{Pairs, Piece, Sectioned, View};
 use crate::sections::SECTION_SHIFT;
 
 /// Frames per block.
@@ -46,5 +46,32 @@ impl Records {
     #[inline]
     pub(crate) fn get(&self, pfn: Pfn) -> Option<&FrameRecord> {
         self.0.get(pfn.index())
+    }
+
+    /// Those of the longest run, as it is now.
+    #[inline]
+    pub(crate) fn view(&self) -> RecordView<'_> {
+        RecordView(self.0.view())
+    }
+}
+
+/// Most frames' records, for loops that look at many: the longest run of
+/// sections that have some, as it was when the loop began.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordView<'a>(View<'a, FrameRecord>);
+
+impl<'a> RecordView<'a> {
+    /// The first frame of the run.
+    #[inline]
+    pub fn first(self) -> Pfn {
+        Pfn::new(self.0.start() as u64)
+    }
+
+    /// The record of the frame that is `within` frames behind the first, as
+    /// [`Phys::peek_record`](crate::Phys::peek_record) finds it; `None` outside
+    /// of the run.
+    #[inline]
+    pub fn nth(self, within: usize) -> Option<&'a FrameRecord> {
+        self.0.nth(within)
     }
 }

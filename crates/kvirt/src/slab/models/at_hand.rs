@@ -3,7 +3,7 @@
 use foliant_platform::sync::Arc;
 use loom::thread;
 
-use super::super::batch::Batch;
+use super::super::batch::Holds;
 use super::super::cpu::{CpuArea, CpuGuard};
 use super::super::mutant::Mutant;
 use super::holds_and_catches;
@@ -66,9 +66,9 @@ fn shrink(world: &World) -> Option<u32> {
         world.area.want_drain();
         return None;
     };
-    let mut batch = Batch::new();
-    guard.area.take_oldest(usize::MAX, &mut batch);
-    let objects = batch.as_slice().iter().map(|&object| number(object));
+    let oldest = guard.area.take_oldest(usize::MAX).iter();
+    let objects = oldest.filter_map(Holds::object).chain(guard.area.take_hot());
+    let objects = objects.map(number);
     let got = objects
         .inspect(|&at| world.words[at].write(9))
         .map(|at| 1 << at)

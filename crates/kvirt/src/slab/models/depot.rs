@@ -19,10 +19,7 @@ impl World {
     /// Uses an object and frees it to the depot.
     fn give(&self, at: usize) {
         self.words[at].write(1);
-        let mut batch = Batch::new();
-        batch.push(object(at));
-        self.depot.put(&mut batch, 8);
-        assert_eq!(batch.len(), 0, "the depot has room");
+        assert_eq!(self.depot.put(&[object(at)], 8), 1, "the depot has room");
     }
 
     /// Takes an object and uses it; a bit for which it was.

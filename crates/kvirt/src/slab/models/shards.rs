@@ -5,8 +5,9 @@ use foliant_units::Pfn;
 use loom::thread;
 
 use super::super::batch::Batch;
+use super::super::find::Located;
 use super::super::mutant::Mutant;
-use super::super::page::{Kind, Place};
+use super::super::page::{Frames, Kind, Place};
 use super::super::shape::Shape;
 use super::super::shard::{Ground, Shard};
 use super::holds_and_catches;
@@ -45,12 +46,14 @@ impl World {
 
     /// Frees an object as the cache does: read the shard, lock it, read again.
     fn free(&self, pfn: u64, index: u32) {
-        let page = self.ground().page(Pfn::new(pfn));
+        let pfn = Pfn::new(pfn);
+        let head = self.ram.record(pfn);
         loop {
-            let own = Place::of(page.record).shard;
+            let own = Place::of(head).shard;
             let mut locked = self.shards[own as usize].lock();
-            if locked.owns(page.record, own) {
-                assert!(locked.put(self.ground(), page, index), "a double free");
+            if locked.owns(head, own) {
+                let place = Located { head, pfn, index };
+                assert!(locked.put(self.ground(), place), "a double free");
                 return;
             }
         }
@@ -128,7 +131,7 @@ fn loom_a_slab_that_is_given_back_is_in_no_list() {
             let user = thread::spawn(move || {
                 let mut batch = Batch::new();
                 other.shards[0].lock().take(other.ground(), 1, &mut batch);
-                batch.len()
+                batch.as_slice().len()
             });
             let mut chain = world.shards[0].trim(world.ground(), false);
             let (mut released, mut wrong) = (0, 0);
