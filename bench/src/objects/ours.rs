@@ -23,13 +23,13 @@ impl Ours {
 
 // SAFETY: all of it is the heap's.
 unsafe impl GlobalAlloc for Ours {
-    #[inline]
+    #[inline(always)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promise.
         unsafe { self.0.alloc(layout) }
     }
 
-    #[inline]
+    #[inline(always)]
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
         // SAFETY: the caller's promise.
         unsafe { self.0.dealloc(at, layout) }

@@ -25,13 +25,16 @@ pub(crate) const SLOTS: usize = 2 * BATCH;
 pub(crate) struct CpuArea {
     /// Whether someone is using what is this CPU's.
     busy: CpuFlag,
-    /// Where the next object goes. This and `bottom` count on without end; what
-    /// is left of a count when it is divided by the slots is the slot.
+    /// Where the next object goes. The three counts go on without end; what is
+    /// left of one when it is divided by the slots is the slot.
     top: AtomicU32,
+    /// Where no object goes any more: `limit` above `bottom`, or not above `top`
+    /// while someone else needs the objects, which sends the next free the long
+    /// way. All that a free has to look at.
+    stop: AtomicU32,
     /// Where the object is that has lain longest.
     bottom: AtomicU32,
-    /// Objects that may be here; none while someone else needs them, which
-    /// sends the next free the long way.
+    /// Objects that may be here.
     limit: AtomicU32,
     /// The object that was freed last, if it is not in a slot: one that is
     /// allocated and freed over and over comes through here without a count
@@ -50,6 +53,7 @@ impl Default for CpuArea {
         Self {
             busy: CpuFlag::default(),
             top: AtomicU32::new(0),
+            stop: AtomicU32::new(0),
             bottom: AtomicU32::new(0),
             limit: AtomicU32::new(0),
             hot: AtomicPtr::new(null_mut()),
@@ -74,17 +78,24 @@ impl CpuArea {
     /// Lets the CPU have objects at hand. Ends a request to drain: what was
     /// done before that is seen by what comes after this.
     pub(crate) fn allow(&self, limit: u32) {
-        self.limit.swap(limit, Ordering::AcqRel);
+        self.limit.store(limit, Ordering::Relaxed);
+        let bottom = self.bottom.load(Ordering::Relaxed);
+        self.stop.swap(bottom.wrapping_add(limit), Ordering::AcqRel);
     }
 
     /// Asks the CPU to give its objects back when it next frees one.
     pub(crate) fn want_drain(&self) {
-        self.limit.store(0, Ordering::Release);
+        // However old what is read here is, it is not above where the CPU is, and
+        // not where it stops by itself.
+        let bottom = self.bottom.load(Ordering::Relaxed);
+        self.stop.store(bottom, Ordering::Release);
     }
 
     /// Whether someone asked.
     pub(crate) fn is_drain_wanted(&self) -> bool {
-        self.limit.load(Ordering::Relaxed) == 0
+        let bottom = self.bottom.load(Ordering::Relaxed);
+        let stop = bottom.wrapping_add(self.limit.load(Ordering::Relaxed));
+        self.stop.load(Ordering::Relaxed) != stop
     }
 
     /// Takes the object that was freed last; `None` if there is none, or
@@ -146,7 +157,9 @@ impl CpuArea {
     /// Adds an object if fewer than the limit are there.
     #[inline]
     pub(crate) fn push(&self, object: Object) -> bool {
-        if self.len() >= self.limit.load(Ordering::Relaxed) {
+        let stop = self.stop.load(Ordering::Relaxed);
+        let room = stop.wrapping_sub(self.top.load(Ordering::Relaxed));
+        if room.cast_signed() <= 0 {
             return false;
         }
         if self.hot.load(Ordering::Relaxed).is_null() {
@@ -182,6 +195,8 @@ impl CpuArea {
         let count = count.min(self.len() as usize).min(SLOTS - first);
         self.bottom
             .store(bottom.wrapping_add(count as u32), Ordering::Relaxed);
+        // An addition, so that a request to drain stays one.
+        self.stop.fetch_add(count as u32, Ordering::Relaxed);
         &self.slots[first..first + count]
     }
 
@@ -293,5 +308,75 @@ impl<P: Platform> Drop for CpuGuard<'_, P> {
     fn drop(&mut self) {
         self.area.leave();
         self.platform.preempt_on();
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::vec::Vec;
+
+    use super::super::batch::Holds;
+    use super::*;
+
+    fn object(number: usize) -> Object {
+        let address = core::num::NonZero::new(number * 64).unwrap();
+        Object(NonNull::without_provenance(address))
+    }
+
+    fn numbers(area: &CpuArea, count: usize) -> Vec<usize> {
+        let oldest = area.take_oldest(count).iter();
+        oldest.map(|slot| slot.address() / 64).collect()
+    }
+
+    /// An area whose counts are about to run over.
+    fn area(limit: u32) -> CpuArea {
+        let area = CpuArea::default();
+        area.top.store(u32::MAX - 3, Ordering::Relaxed);
+        area.bottom.store(u32::MAX - 3, Ordering::Relaxed);
+        area.allow(limit);
+        area
+    }
+
+    #[test]
+    fn the_youngest_is_used_next_and_the_oldest_goes_first() {
+        let area = area(8);
+        let pushed = (1..20).take_while(|&number| area.push(object(number)));
+        assert_eq!(pushed.count(), 9, "eight in slots and one beside");
+        assert_eq!(numbers(&area, 3), [2, 3, 4]);
+        assert_eq!(numbers(&area, 3), [5], "up to the last slot");
+        assert!((20..24).all(|number| area.push(object(number))));
+        assert!(!area.push(object(24)));
+        let popped: Vec<_> = core::iter::from_fn(|| area.pop()).collect();
+        let expected = [1, 23, 22, 21, 20, 9, 8, 7, 6].map(object);
+        assert_eq!(popped, expected);
+        assert!(area.is_empty());
+    }
+
+    #[test]
+    fn a_request_to_drain_stays_one_until_it_is_heeded() {
+        let area = area(4);
+        assert!((1..4).all(|number| area.push(object(number))) && !area.is_drain_wanted());
+        area.want_drain();
+        assert!(area.is_drain_wanted() && !area.push(object(4)));
+        assert_eq!(numbers(&area, 1), [2]);
+        assert!(area.is_drain_wanted() && !area.push(object(4)));
+        area.allow(4);
+        assert!(!area.is_drain_wanted() && area.push(object(4)));
+    }
+
+    #[test]
+    fn what_is_filled_in_together_comes_in_its_order() {
+        let area = area(8);
+        let mut filler = area.filler();
+        for part in [1..4, 4..6] {
+            filler.expect(part.len());
+            part.for_each(|number| filler.push(object(number)));
+        }
+        assert_eq!(filler.room(), SLOTS - 5);
+        drop(filler);
+        let popped: Vec<_> = core::iter::from_fn(|| area.pop()).collect();
+        assert_eq!(popped, [4, 5, 1, 2, 3].map(object));
     }
 }

@@ -158,7 +158,7 @@ impl<P: Platform> fmt::Debug for Heap<P> {
 // nobody else's until it is given back, when it goes where it came from; no
 // method unwinds unless a rule is broken that a test wants to panic about.
 unsafe impl<P: Platform> GlobalAlloc for Heap<P> {
-    #[inline]
+    #[inline(always)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         self.get(layout, Fill::Any)
     }
@@ -168,7 +168,7 @@ unsafe impl<P: Platform> GlobalAlloc for Heap<P> {
         self.get(layout, Fill::Zeroes)
     }
 
-    #[inline]
+    #[inline(always)]
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
         if let Some(slab) = self.installed()
             && !self.is_early(at)

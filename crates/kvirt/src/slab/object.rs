@@ -65,7 +65,7 @@ impl DirectMap {
         let within = address.wrapping_sub(self.0);
         let frames = order.frames() as usize;
         (
-            within / PAGE_SIZE & !(frames - 1),
+            (within / PAGE_SIZE) & !(frames - 1),
             within & (frames * PAGE_SIZE - 1),
         )
     }
