@@ -200,7 +200,11 @@ impl<P: Platform> Phys<P> {
             if self.sections.info(section_of(pfn)).offline {
                 continue;
             }
-            if self.blocks.lines[block_of(pfn)].is_free(place_of(pfn)) {
+            let in_line = self.blocks.lines[block_of(pfn)].is_free(place_of(pfn));
+            for _ in [in_line, self.blocks.whole.has(block_of(pfn))]
+                .iter()
+                .filter(|&&free| free)
+            {
                 ledger.note(pfn, 1, report);
                 census.free += 1;
             }
@@ -234,7 +238,7 @@ impl<P: Platform> Phys<P> {
             let found: u64 = zone
                 .blocks()
                 .filter(|&block| self.blocks.tags[block].zone() == Some(id))
-                .map(|block| u64::from(self.blocks.lines[block].count()))
+                .map(|block| u64::from(self.blocks.count(block)))
                 .sum();
             let counted = self.free_exactly(id, zone);
             if found != counted {

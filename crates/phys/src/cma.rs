@@ -64,7 +64,7 @@ impl CmaArea {
         let free = |block: usize| {
             let tag = phys.blocks.tags.get(block);
             tag.is_some_and(|tag| tag.zone() == Some(home) && tag.kind().mobility().is_some())
-                && phys.blocks.lines[block].is_whole()
+                && phys.blocks.is_whole(block)
         };
         if !blocks.clone().all(free) {
             return Err(CmaError::NotFree);

@@ -19,7 +19,7 @@
 //! ```
 //!
 //! **Invariants.** Every frame of RAM is at any time in exactly one place: free
-//! in the line of its block, in one CPU's ring, part of a folio with
+//! in the line of its block or with all of it in the map of whole blocks, in one CPU's ring, part of a folio with
 //! references, or reserved ([`Phys::audit`] checks). Nothing in this crate
 //! sleeps, except in the [`Reclaimer`] that was handed in, and where memory is
 //! added or removed. `unsafe` is where memory becomes tables (`ram.rs`,

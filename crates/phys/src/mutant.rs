@@ -45,6 +45,22 @@ pub(crate) enum Mutant {
     RememberStores,
     /// Who opens the short ways does not see why they were closed.
     CloseRelaxed,
+    /// Whole blocks come without their content.
+    WholePutRelaxed,
+    /// Whole blocks are used without waiting for their content.
+    WholeTakeRelaxed,
+    /// Whole blocks are taken by a load and a store.
+    WholeTakeStores,
+    /// Whole blocks are given back by a load and a store, over their neighbours.
+    WholePutStores,
+    /// That a block was used is noted by a load and a store, over its neighbours.
+    StaleStores,
+    /// Who gives a whole block back does not look whether it was closed meanwhile.
+    PutWithoutLook,
+    /// Who takes a whole block does not look whether it was closed meanwhile.
+    TakeWithoutLook,
+    /// Who looks everywhere passes by what somebody is moving.
+    LookPastClaim,
     /// Two movers of one block's level both believe that they succeeded.
     LevelStores,
     /// A block's kind is changed by a load and a store, over its level.

@@ -263,6 +263,11 @@ impl<P: Platform> Phys<P> {
     pub(crate) fn tell_cpus(&self) {
         for cpu in 0..self.cpus.len() {
             let node = self.node_of_cpu(cpu as u32);
+            if !self.cpus.knows_near(cpu)
+                && let Some(zone) = self.zones.first(ZoneKind::Movable, node)
+            {
+                self.cpus.set_near(cpu, zone);
+            }
             for kind in ZoneKind::ALL {
                 self.cpus.set_first(cpu, kind, self.zones.first(kind, node));
             }

@@ -29,6 +29,8 @@ unsafe impl Blank for crate::alloc::Tag {}
 // SAFETY: as above.
 unsafe impl Blank for crate::alloc::HintWord {}
 // SAFETY: as above.
+unsafe impl Blank for crate::alloc::WholeWord {}
+// SAFETY: as above.
 unsafe impl Blank for crate::alloc::CpuArea {}
 // SAFETY: as above.
 unsafe impl Blank for crate::alloc::ZoneShare {}

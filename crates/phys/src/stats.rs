@@ -73,7 +73,7 @@ impl<P: Platform> Phys<P> {
             }
             let kind = self.blocks.tags[block].kind().index();
             stats.blocks[kind] += 1;
-            self.blocks.lines[block].tally(&mut stats.by_kind[kind]);
+            self.blocks.tally(block, &mut stats.by_kind[kind]);
         }
         self.join_pairs(id, &mut stats);
         for of_kind in &stats.by_kind {
@@ -88,8 +88,7 @@ impl<P: Platform> Phys<P> {
     /// nobody frees: the counts were taken just before.
     fn join_pairs(&self, id: ZoneId, stats: &mut ZoneStats) {
         let blocks = self.zones.get(id).blocks();
-        let whole =
-            |block: usize| self.blocks.tags[block].zone() == Some(id) && self.blocks.lines[block].is_whole();
+        let whole = |block: usize| self.blocks.tags[block].zone() == Some(id) && self.blocks.is_whole(block);
         for first in blocks.clone().filter(|block| block % 2 == 0) {
             let kinds = [first, first + 1].map(|at| {
                 let tag = self.blocks.tags.get(at)?;

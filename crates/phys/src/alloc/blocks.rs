@@ -5,11 +5,12 @@ use foliant_platform::sync::atomic::{AtomicU32, Ordering};
 use foliant_units::{Order, Pfn, PfnRange};
 
 use super::entry::{Batch, Entry};
-use super::hints::{Hints, Shifts, map_of};
+use super::hints::{Hints, map_of};
 use super::kind::BlockKind;
 use super::line::{BLOCK, DoubleFree, Line};
 use super::request::Mobility;
 use super::tag::{Claim, Level, Tag};
+use super::whole::Whole;
 use crate::ram::Table;
 use crate::sectioned::Sectioned;
 use crate::sections::SECTION_SHIFT;
@@ -44,6 +45,8 @@ pub(crate) struct Blocks {
     pub(crate) used: Lines,
     pub(crate) tags: Table<Tag>,
     pub(crate) hints: Hints,
+    /// Blocks of mobilities that are free from end to end.
+    pub(crate) whole: Whole,
     /// Whether `used` means anything.
     pub(crate) ram_was_zeroed: bool,
 }
@@ -70,16 +73,6 @@ impl Blocks {
                 starts &= starts - 1;
             }
         });
-    }
-
-    /// Takes all of a block as one folio, if it is free. The caller holds its
-    /// claim.
-    pub(crate) fn take_whole(&self, _: &Claim<'_>, block: usize) -> Option<Entry> {
-        if !self.lines[block].claim_whole() {
-            return None;
-        }
-        let fresh = self.ram_was_zeroed && self.used[block].mark_whole();
-        Some(Entry::new(frame_at(block, 0), fresh))
     }
 
     /// Takes exactly these frames of one block, or none and says which place is
@@ -120,49 +113,23 @@ impl Blocks {
             }
             return;
         }
-        let Some(map) =
-            map_of(BlockKind::Of(Mobility::Movable), Level::Whole).filter(|_| order == Order::PMD)
-        else {
-            for entry in entries {
+        for entry in entries {
+            if order == Order::PMD {
+                return self.put_blocks(zone, entries, bad);
+            } else if order > Order::PMD {
+                let half = Entry::new(entry.pfn() + BLOCK as u64, false);
+                self.put_blocks(zone, &[*entry, half], &mut bad);
+            } else {
                 self.put_folio(zone, entry.pfn(), order)
                     .unwrap_or_else(|DoubleFree| bad(entry.pfn()));
             }
-            return;
-        };
-        let mut whole = self.hints.shifts(zone, map, true);
-        for entry in entries {
-            if self.put_whole(zone, entry.pfn(), &mut whole).is_err() {
-                bad(entry.pfn());
-            }
         }
     }
 
-    /// Puts a whole block back. Those of any mobility stand in one map.
-    fn put_whole(&self, zone: &Zone, pfn: Pfn, whole: &mut Shifts<'_>) -> Result<(), DoubleFree> {
-        let block = block_of(pfn);
-        let result = self.lines[block].free(0, Order::PMD);
-        let tag = &self.tags[block];
-        let open = tag.kind().mobility().is_some();
-        if open && result.is_ok() && tag.move_level(Level::Full, Level::Whole) {
-            whole.add(block);
-        } else {
-            self.refresh(zone, block);
-        }
-        result
-    }
-
-    /// Puts one folio back.
+    /// Puts one folio of at most a block back into its line.
     pub(crate) fn put_folio(&self, zone: &Zone, pfn: Pfn, order: Order) -> Result<(), DoubleFree> {
-        let mut result = self.lines[block_of(pfn)].free(place_of(pfn), order);
-        let whole = order >= Order::PMD && result.is_ok();
-        if !(whole && self.move_level(zone, block_of(pfn), Level::Full, Level::Whole)) {
-            self.refresh(zone, block_of(pfn));
-        }
-        if order.frames() > BLOCK as u64 {
-            let second = block_of(pfn) + 1;
-            result = result.and(self.lines[second].free(0, Order::PMD));
-            self.refresh(zone, second);
-        }
+        let result = self.lines[block_of(pfn)].free(place_of(pfn), order);
+        self.refresh(zone, block_of(pfn));
         result
     }
 
@@ -184,11 +151,22 @@ impl Blocks {
         }
     }
 
-    /// Moves a block to the map that fits its fullness.
+    /// Moves a block to the map that fits its fullness; one that is whole to the
+    /// map of those, unless someone claims it, who then does that. Interrupts are
+    /// masked.
     pub(crate) fn refresh(&self, zone: &Zone, block: usize) {
         let tag = &self.tags[block];
-        let (old, new) = (tag.level(), Level::of(self.lines[block].count()));
-        if old != Level::Current && old != new {
+        let (old, mut new) = (tag.level(), Level::of(self.lines[block].count()));
+        if old == Level::Current {
+            return;
+        }
+        if new == Level::Whole && !tag.is_closed() {
+            if let Some(claim) = tag.try_claim() {
+                return self.gather(&claim, zone, block);
+            }
+            new = Level::High;
+        }
+        if old != new {
             self.move_level(zone, block, old, new);
         }
     }
@@ -212,10 +190,7 @@ impl Blocks {
         if before != BlockKind::Of(mobility) && before.mobility().is_some() {
             let level = tag.set_mobility(mobility);
             let (from, to) = (map_of(before, level), map_of(tag.kind(), level));
-            // Whole blocks of any mobility stand in one map.
-            if from != to {
-                self.hints.shift(zone, block, from, to);
-            }
+            self.hints.shift(zone, block, from, to);
         }
     }
 
@@ -233,7 +208,7 @@ impl Blocks {
             return;
         };
         current.store(0, Ordering::Relaxed);
-        let level = Level::of(self.lines[block as usize].count());
+        let level = Level::of(self.lines[block as usize].count()).min(Level::High);
         self.move_level(zone, block as usize, Level::Current, level);
         // Frames may have come back in between, unseen because of the level.
         self.refresh(zone, block as usize);
@@ -247,10 +222,10 @@ impl Blocks {
             .shift(zone, block, None, map_of(tag.kind(), tag.level()));
     }
 
-    /// Changes the kind of a block by `change`. The caller holds its claim.
+    /// Changes the kind of a block by `change`, under its claim.
     pub(crate) fn rekind<R>(
         &self,
-        _: &Claim<'_>,
+        claim: &Claim<'_>,
         zone: &Zone,
         block: usize,
         change: impl FnOnce(&Tag) -> R,
@@ -260,6 +235,12 @@ impl Blocks {
         let result = change(tag);
         self.hints.shift(zone, block, before, None);
         self.rehint(zone, block);
+        // After the change, so that whoever gives the block back sees it.
+        if !tag.is_closed() {
+            self.gather(claim, zone, block);
+        } else if self.open_up(claim, zone, block) {
+            self.refresh(zone, block);
+        }
         result
     }
 }

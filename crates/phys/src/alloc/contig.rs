@@ -157,7 +157,7 @@ impl<P: Platform> Phys<P> {
         let Some(tag) = self.blocks.tags.get(block) else {
             return false;
         };
-        tag.zone().is_some() && (tag.kind().is_movable() || self.blocks.lines[block].is_whole())
+        tag.zone().is_some() && (tag.kind().is_movable() || self.blocks.is_whole(block))
     }
 
     fn one_zone(&self, frames: PfnRange) -> Result<(), ContigError> {
@@ -255,9 +255,9 @@ impl<P: Platform> Phys<P> {
         let claim = self.blocks.tags[block].claim();
         let taken = self.blocks.take_exactly(&claim, frames);
         drop(claim);
-        self.platform.irq_restore(saved);
         let zone = self.zones.get(self.blocks.tags[block].zone().unwrap_or_default());
         self.blocks.refresh(zone, block);
+        self.platform.irq_restore(saved);
         taken.map_err(|place| frames.start + (place - place_of(frames.start)) as u64)?;
         zone.free.fetch_sub(len as i64, Ordering::Relaxed);
         if self.blocks.tags[block].is_cma() {

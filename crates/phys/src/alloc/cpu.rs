@@ -13,25 +13,64 @@ use crate::ram::Table;
 use crate::zone::{ZONE_KINDS, ZoneId, ZoneKind};
 
 /// The state of one CPU.
-// Aligned to a power of two that it does not fill, so that a shift finds it.
+// As large as a power of two that it does not fill, so that a shift finds it.
 #[derive(Debug, Default)]
-#[repr(C, align(512))]
+#[repr(C, align(64))]
 pub(crate) struct CpuArea {
+    /// What happened here; written under the guard.
+    // First, so that what is often written does not lie at the start of a page:
+    // there lie the records of blocks, and processors take one for the other.
+    pub(crate) counters: Counters,
     /// Whether someone is using what is this CPU's.
     busy: CpuFlag,
     /// Why the short ways may not be taken: then the ways to rings are [`CLOSED`].
     caution: AtomicU32,
-    /// Where the rings of this CPU begin.
+    /// The zone whose rings are [`near`](Self::near), plus one; zero for none.
+    near_zone: AtomicU32,
+    /// The [places](Place) of this CPU's other rings, less those of the near ones.
     rings: AtomicU32,
     /// Where the rings of the zone to ask first begin, for each kind and
-    /// mobility; zero, the rings of no zone, if that is not known.
+    /// mobility; [`NOWHERE`] if that is not known.
     first: [[AtomicU32; Mobility::ALL.len()]; ZONE_KINDS],
     /// To which ring the last folio went that was freed by the short way: its
-    /// name in the upper half, and where it is in the lower.
+    /// name in the upper half, and its place in the lower.
     last: AtomicU64,
-    /// What happened here; written under the guard.
-    pub(crate) counters: Counters,
+    /// The rings of the zone that most requests ask first, by shelf and class:
+    /// here, so that nothing has to be read to know where they are.
+    near: [Ring; NEAR],
+    rest: Rest,
 }
+
+/// What is missing to a power of two.
+#[derive(Debug)]
+struct Rest {
+    _bytes: [u8; REST],
+}
+
+/// How many near rings there are: all of a zone's, but models need none.
+const NEAR: usize = if cfg!(loom) { 1 } else { RINGS_PER_ZONE };
+const REST: usize = if cfg!(loom) {
+    0
+} else {
+    AREA.saturating_sub(NEAR * size_of::<Ring>() + HEAD)
+};
+/// Bytes before the near rings.
+const HEAD: usize = 384;
+/// Bytes of an area.
+const AREA: usize = 1 << 14;
+
+#[cfg(not(loom))]
+const _: () = assert!(size_of::<CpuArea>() == AREA, "a shift finds it");
+
+impl Default for Rest {
+    fn default() -> Self {
+        Self { _bytes: [0; REST] }
+    }
+}
+
+/// Where a ring lies: below [`RINGS_PER_ZONE`] among the near ones of the CPU,
+/// from there on in the table of all others.
+type Place = u32;
 
 /// [Caution](CpuArea::caution): someone else needs the folios in this CPU's rings.
 const DRAIN: u32 = 1;
@@ -40,7 +79,9 @@ const CAREFUL: u32 = 2;
 
 /// Added to where rings begin, so that they are not found: the short ways need
 /// not ask about caution.
-const CLOSED: u32 = 1 << 31;
+const CLOSED: Place = 1 << 31;
+/// The place of no ring.
+const NOWHERE: Place = 1 << 30;
 
 /// The same for the name of the last ring, which then is no ring's.
 const LAST_CLOSED: u64 = 1 << 63;
@@ -58,9 +99,8 @@ pub(crate) struct ZoneShare {
 /// Rings of a zone: a shelf for each mobility, and one whose rings have no room.
 const RINGS_PER_ZONE: usize = SHELVES * RING_CLASSES;
 
-/// All CPUs. The rings lie by CPU, zone, shelf and class; before those of the
-/// first zone are the rings of no zone, which have no room, so that the
-/// [key](RingKey) of any block leads somewhere.
+/// All CPUs. The rings that are nobody's near ones lie by CPU, zone, shelf and
+/// class.
 #[derive(Debug)]
 pub(crate) struct Cpus {
     areas: Table<CpuArea>,
@@ -77,8 +117,11 @@ impl Cpus {
         zones: usize,
     ) -> Self {
         for (cpu, area) in areas.iter().enumerate() {
-            let first = Self::rings(cpu, zones) as u32;
-            area.rings.store(first, Ordering::Relaxed);
+            // Keys count zones from one, which makes room for the near ones.
+            area.rings
+                .store(Self::rings(cpu, zones) as u32, Ordering::Relaxed);
+            let ways = area.first.iter().flatten();
+            ways.for_each(|way| way.store(NOWHERE, Ordering::Relaxed));
         }
         Self {
             areas,
@@ -90,19 +133,38 @@ impl Cpus {
 
     /// How many rings there are.
     pub(crate) const fn rings(cpus: usize, zones: usize) -> usize {
-        cpus * (zones + 1) * RINGS_PER_ZONE
-    }
-
-    /// Where the rings of a CPU begin.
-    fn first_ring(&self, cpu: usize) -> usize {
-        Self::rings(cpu, self.zones)
+        cpus * zones * RINGS_PER_ZONE
     }
 
     /// A CPU's rings of one zone, by shelf and class. To be changed under the
     /// CPU's guard only.
     pub(crate) fn zone_rings(&self, cpu: usize, zone: ZoneId) -> &[Ring] {
-        let from = self.first_ring(cpu) + (zone.index() + 1) * RINGS_PER_ZONE;
+        let area = &self.areas[cpu];
+        if area.has_near(zone) {
+            return &area.near;
+        }
+        let from = Self::rings(cpu, self.zones) + zone.index() * RINGS_PER_ZONE;
         &self.rings[from..from + RINGS_PER_ZONE]
+    }
+
+    /// The ring at a place of a CPU.
+    fn ring_at<'a>(&'a self, area: &'a CpuArea, place: Place) -> Option<&'a Ring> {
+        let place = place as usize;
+        match place.checked_sub(RINGS_PER_ZONE) {
+            None => area.near.get(place),
+            Some(at) => self.rings.get(at),
+        }
+    }
+
+    /// Says whose rings are near to a CPU, before any of them was used.
+    pub(crate) fn set_near(&self, cpu: usize, zone: ZoneId) {
+        let near = &self.areas[cpu].near_zone;
+        near.store(zone.index() as u32 + 1, Ordering::Relaxed);
+    }
+
+    /// Whether it was said.
+    pub(crate) fn knows_near(&self, cpu: usize) -> bool {
+        self.areas[cpu].near_zone.load(Ordering::Relaxed) != 0
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -122,13 +184,14 @@ impl Cpus {
 
     /// Says which zone a CPU asks first for memory of a kind.
     pub(crate) fn set_first(&self, cpu: usize, kind: ZoneKind, zone: Option<ZoneId>) {
-        let first = zone.map_or(0, |zone| {
-            self.first_ring(cpu) + (zone.index() + 1) * RINGS_PER_ZONE
-        });
-        let ways = &self.areas[cpu].first[kind.index()];
-        for (mobility, way) in ways.iter().enumerate() {
-            let shelf = if first == 0 { 0 } else { mobility * RING_CLASSES };
-            let set = |before| Some((first + shelf) as u32 | before & CLOSED);
+        let area = &self.areas[cpu];
+        for mobility in Mobility::ALL {
+            let first = zone.map_or(NOWHERE, |zone| {
+                let key = RingKey::of(zone, mobility);
+                area.place(key, RingClass::FIRST) & !CLOSED
+            });
+            let way = &area.first[kind.index()][mobility.index()];
+            let set = |before| Some(first | before & CLOSED);
             let _ = way.fetch_update(Ordering::Relaxed, Ordering::Relaxed, set);
         }
     }
@@ -186,6 +249,25 @@ impl Cpus {
 }
 
 impl CpuArea {
+    fn has_near(&self, zone: ZoneId) -> bool {
+        self.near_zone.load(Ordering::Relaxed) == zone.index() as u32 + 1
+    }
+
+    /// Where the ring for a key and class lies; nowhere for the key of no zone,
+    /// or if the short ways are closed.
+    fn place(&self, key: RingKey, class: RingClass) -> Place {
+        let rings = self.rings.load(Ordering::Relaxed);
+        let (zone, shelf) = (key.0 / SHELVES as u32, key.0 % SHELVES as u32);
+        if zone == 0 {
+            return NOWHERE;
+        }
+        let (zone, rings) = match zone == self.near_zone.load(Ordering::Relaxed) {
+            true => (0, rings & CLOSED),
+            false => (zone, rings),
+        };
+        rings + (zone * SHELVES as u32 + shelf) * RING_CLASSES as u32 + class.index() as u32
+    }
+
     /// Makes the caller the only one here; false if somebody is.
     #[inline]
     pub(crate) fn try_enter<P: Platform>(&self) -> bool {
@@ -318,37 +400,53 @@ impl<'a, P: Platform> CpuGuard<'a, P> {
         &self.cpus.zone_rings(self.cpu, zone)[mobility.index() * RING_CLASSES + class.index()]
     }
 
-    /// The same if it is the one that was asked for last: then where it is does
-    /// not depend on the folio, and the processor need not wait for that.
+    /// The same if it is near and the one that was asked for last: then where it
+    /// is does not depend on the folio, and the processor need not wait for that.
     #[inline]
     pub(crate) fn last_ring(&self, key: RingKey, class: RingClass) -> Option<&'a Ring> {
         let last = self.area.last.load(Ordering::Relaxed);
         if last >> 32 != key.name(class) {
             return None;
         }
-        self.cpus.rings.get(last as u32 as usize)
+        self.area.near.get(last as Place as usize)
     }
 
     /// The ring for folios of a block with this key.
     pub(crate) fn ring_of_key(&self, key: RingKey, class: RingClass) -> Option<&'a Ring> {
-        let first = self.area.rings.load(Ordering::Relaxed) as usize;
-        let at = first + key.0 as usize * RING_CLASSES + class.index();
-        let ring = self.cpus.rings.get(at)?;
-        self.area.remember(key.name(class) << 32 | at as u64);
+        let place = self.area.place(key, class);
+        let ring = self.cpus.ring_at(self.area, place)?;
+        self.area.remember(key.name(class) << 32 | u64::from(place));
         Some(ring)
     }
 
-    /// The ring of the zone to ask first.
+    /// The ring of the zone to ask first, if that is the near one.
     #[inline]
+    pub(crate) fn near_ring(
+        &self,
+        highest: ZoneKind,
+        mobility: Mobility,
+        class: RingClass,
+    ) -> Option<&'a Ring> {
+        let near = mobility.index() * RING_CLASSES;
+        // So that where the ring is does not wait for what is read here.
+        let is_near = self.first(highest, mobility) as usize == near;
+        self.area.near.get(near + class.index()).filter(|_| is_near)
+    }
+
+    /// The ring of the zone to ask first.
     pub(crate) fn first_ring(
         &self,
         highest: ZoneKind,
         mobility: Mobility,
         class: RingClass,
     ) -> Option<&'a Ring> {
-        let first = &self.area.first[highest.index()][mobility.index()];
-        let first = first.load(Ordering::Relaxed) as usize;
-        self.cpus.rings.get(first + class.index())
+        let place = self.first(highest, mobility) + class.index() as Place;
+        self.cpus.ring_at(self.area, place)
+    }
+
+    #[inline]
+    fn first(&self, highest: ZoneKind, mobility: Mobility) -> Place {
+        self.area.first[highest.index()][mobility.index()].load(Ordering::Relaxed)
     }
 
     #[inline]

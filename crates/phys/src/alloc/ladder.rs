@@ -10,7 +10,7 @@ use super::events::Event;
 use super::request::{
     Account, AllocError, AllocRequest, Effort, Fill, How, Mobility, NodeChoice, OnFailure, What,
 };
-use super::ring::{RingClass, RingSize};
+use super::ring::{Ring, RingClass, RingSize};
 use super::search::{Found, Want};
 use crate::compact::{Captured, Deferring};
 use crate::frame::Frame;
@@ -18,7 +18,7 @@ use crate::phys::Phys;
 use crate::reclaim::{OomVerdict, Progress, Reclaimer};
 use crate::record::Stamp;
 use crate::zone::watermark::keep_back;
-use crate::zone::{Mark, Zone, ZoneId};
+use crate::zone::{Mark, Zone, ZoneId, ZoneKind};
 
 /// Orders above this are not worth killing a program for.
 ///
@@ -63,7 +63,7 @@ impl<P: Platform> Phys<P> {
     // asked for is known to the compiler there.
     #[inline(always)]
     pub fn alloc(&self, request: AllocRequest) -> Result<Frame<'_, P>, AllocError> {
-        match self.take_from_own_ring(request) {
+        match self.take_from_own_ring(request, CpuGuard::near_ring) {
             Some((entry, stamp)) => self.hand_out_quickly(entry, stamp, request),
             None => {
                 let (what, how) = request.parts();
@@ -79,13 +79,17 @@ impl<P: Platform> Phys<P> {
     /// the first zone that will do has what is asked for. Watermarks were
     /// looked at when the ring was filled; the ring counts what is taken.
     #[inline(always)]
-    fn take_from_own_ring(&self, request: AllocRequest) -> Option<(Entry, Stamp)> {
+    fn take_from_own_ring<'a>(
+        &'a self,
+        request: AllocRequest,
+        find: impl FnOnce(&CpuGuard<'a, P>, ZoneKind, Mobility, RingClass) -> Option<&'a Ring>,
+    ) -> Option<(Entry, Stamp)> {
         if request.node != NodeChoice::Local || request.account != Account::Nobody {
             return None;
         }
         let class = RingClass::of(request.order);
         let guard = self.cpus.enter(&self.platform)?;
-        let ring = guard.first_ring(request.zone, request.mobility, class)?;
+        let ring = find(&guard, request.zone, request.mobility, class)?;
         Some((ring.pop()?, ring.stamp()))
     }
 
@@ -118,6 +122,10 @@ impl<P: Platform> Phys<P> {
 
     fn try_with_care(&self, what: What, how: How) -> Result<Frame<'_, P>, AllocError> {
         let request = AllocRequest::of_parts(what, how);
+        // The zone to ask first may be another than most requests'.
+        if let Some((entry, stamp)) = self.take_from_own_ring(request, CpuGuard::first_ring) {
+            return self.hand_out_quickly(entry, stamp, request);
+        }
         if self.injector.hits() {
             return Err(self.failed(&request, AllocError::Injected));
         }
@@ -328,7 +336,8 @@ impl<P: Platform> Phys<P> {
             count,
         };
         let current = Some(&set.current[request.mobility.index()]);
-        let (batch, found) = self.search_lines(zone, want, current, look);
+        let mut batch = Batch::new();
+        let found = self.search_lines(zone, want, current, look, &mut batch);
 
         let counters = guard.counters();
         counters.add_alone(Event::Refill, 1);
@@ -359,7 +368,8 @@ impl<P: Platform> Phys<P> {
             mobility: request.mobility,
             count: 1,
         };
-        let (batch, found) = self.search_lines(zone, want, None, look);
+        let mut batch = Batch::new();
+        let found = self.search_lines(zone, want, None, look, &mut batch);
         let entry = *batch.as_slice().first()?;
         zone.free
             .fetch_sub(request.order.frames() as i64, Ordering::Relaxed);
@@ -378,16 +388,15 @@ impl<P: Platform> Phys<P> {
         want: Want,
         current: Option<&AtomicU32>,
         look: Look,
-    ) -> (Batch, Found) {
+        into: &mut Batch,
+    ) -> Found {
         let saved = self.platform.irq_save();
-        let mut batch = Batch::new();
-        let found = self.blocks.search(zone, want, current, &mut batch);
-        if batch.is_empty() && look.everywhere {
-            self.blocks
-                .search_all(zone, Want { count: 1, ..want }, &mut batch);
+        let found = self.blocks.search(zone, want, current, into);
+        if into.is_empty() && look.everywhere {
+            self.blocks.search_all(zone, Want { count: 1, ..want }, into);
         }
         self.platform.irq_restore(saved);
-        (batch, found)
+        found
     }
 
     /// Whether the zone would still be above `mark` without this folio.

@@ -95,8 +95,9 @@ impl Line {
         let right = ordering(Mutant::ClaimRelaxed, Ordering::Acquire);
         let whole = self.0.iter().all(|word| word.load(right) == u64::MAX);
         if whole {
-            // Plain stores, as in `clear_word`.
-            self.0.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+            // Plain stores, as in `clear_word`. Release: who finds nothing here and
+            // does not hold the claim sees that somebody does.
+            self.0.iter().for_each(|word| word.store(0, Ordering::Release));
         }
         whole
     }

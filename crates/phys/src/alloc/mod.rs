@@ -10,7 +10,9 @@
 //!    only a search that is about to fail waits, holding at most its CPU's guard.
 //!    Interrupts are masked while a claim is held, so a handler never waits for
 //!    the code it interrupted.
-//! 3. Two claims are held only for a folio of order 10, taken without waiting.
+//! 3. Blocks that are free from end to end are bits of a [map](whole::Whole), and
+//!    belong to whoever clears the bit. They go between the map and their line
+//!    under the claim, of which nobody holds two.
 //! 4. Whoever has a reason for caution (rings are to be emptied, a failure is to
 //!    be injected) gives it and then closes the short ways to a CPU's rings; the
 //!    CPU takes the reason back, opens them, and looks for reasons again.
@@ -38,6 +40,8 @@ mod request;
 mod ring;
 mod search;
 mod tag;
+mod whole;
+mod whole_blocks;
 
 pub(crate) use blocks::{Blocks, Lines, block_of, frame_at, place_of};
 pub use contig::ContigError;
@@ -48,7 +52,9 @@ pub(crate) use events::Counters;
 pub use events::Event;
 pub use exact::Run;
 pub use gfp::Gfp;
-pub(crate) use hints::{HINT_MAPS, HintWord, Hints, map_of, whole_maps};
+#[cfg(all(test, loom))]
+pub(crate) use hints::map_of;
+pub(crate) use hints::{HINT_MAPS, HintWord, Hints, whole_maps};
 pub(crate) use inject::Injector;
 pub use kind::BlockKind;
 pub(crate) use line::{BLOCK, Line};
@@ -56,4 +62,7 @@ pub use request::{Account, AllocError, AllocRequest, Effort, Fill, Mobility, Nod
 pub(crate) use ring::{RING_CLASSES, Ring, RingClass, RingSize};
 #[cfg(all(test, loom))]
 pub(crate) use search::Want;
-pub(crate) use tag::{Level, Tag};
+#[cfg(all(test, loom))]
+pub(crate) use tag::Level;
+pub(crate) use tag::Tag;
+pub(crate) use whole::{Some64, Whole, WholeWord};

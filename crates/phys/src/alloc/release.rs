@@ -148,9 +148,7 @@ impl<P: Platform> Phys<P> {
         if self.blocks.tags[block_of(entry.pfn())].is_cma() {
             zone.free_cma.fetch_add(order.frames() as i64, Ordering::Relaxed);
         }
-        self.blocks.put(zone, &[entry], order, |pfn| {
-            self.violated(Violation::DoubleFree(pfn))
-        });
+        self.put_to_lines(zone, &[entry], order);
     }
 
     /// Moves up to `count` folios from a ring to the lines.
@@ -162,10 +160,17 @@ impl<P: Platform> Phys<P> {
         }
         guard.counters().add_alone(Event::Drain, 1);
         let zone = self.zones.get(id);
-        self.blocks.put(zone, batch.as_slice(), order, |pfn| {
+        self.put_to_lines(zone, batch.as_slice(), order);
+        zone.fold_in(&guard.share(id).delta, batch.len() as i64 * order.frames() as i64);
+    }
+
+    fn put_to_lines(&self, zone: &Zone, entries: &[Entry], order: Order) {
+        // A block that becomes whole is claimed.
+        let saved = self.platform.irq_save();
+        self.blocks.put(zone, entries, order, |pfn| {
             self.violated(Violation::DoubleFree(pfn))
         });
-        zone.fold_in(&guard.share(id).delta, batch.len() as i64 * order.frames() as i64);
+        self.platform.irq_restore(saved);
     }
 
     /// Empties the rings behind a guard.
@@ -178,9 +183,11 @@ impl<P: Platform> Phys<P> {
                 }
             }
             let share = guard.share(id);
+            let saved = self.platform.irq_save();
             for current in &share.current {
                 self.blocks.release_current(zone, current);
             }
+            self.platform.irq_restore(saved);
             zone.fold_all(&share.delta);
         }
     }

@@ -7,7 +7,7 @@ use super::entry::{BATCH, Batch, Entry};
 use crate::mutant::{Mutant, is_on};
 use crate::record::Stamp;
 
-const SLOTS: usize = 128;
+const SLOTS: usize = if cfg!(loom) { 8 } else { 128 };
 
 /// Rings of a mobility: those of the orders 0 to 3 and 9, and one that has no
 /// room and serves the other orders, so that nobody has to ask.
@@ -18,6 +18,8 @@ pub(crate) const RING_CLASSES: usize = 6;
 pub(crate) struct RingClass(u8);
 
 impl RingClass {
+    /// The first.
+    pub(crate) const FIRST: Self = Self(0);
     /// The ring without room.
     const NONE: Self = Self(RING_CLASSES as u8 - 1);
 
@@ -196,6 +198,8 @@ impl Ring {
 
     /// Takes out up to `most` folios, those that have been here longest, for
     /// the lines.
+    // Always: so that the batch is made where it is used.
+    #[inline(always)]
     pub(crate) fn drain(&self, most: usize) -> Batch {
         let head = self.head.load(Ordering::Relaxed);
         let count = self.len().min(most).min(BATCH);

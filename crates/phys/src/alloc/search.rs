@@ -5,16 +5,16 @@
 //! whole for huge pages; a whole block is broken last, and another mobility's
 //! block only after that.
 
-use foliant_platform::sync::atomic::{AtomicU32, Ordering};
+use foliant_platform::sync::atomic::{AtomicU32, Ordering, fence};
 use foliant_units::Order;
 
-use super::blocks::{Blocks, frame_at};
-use super::entry::{Batch, Entry};
+use super::blocks::Blocks;
+use super::entry::Batch;
 use super::hints::map_of;
 use super::kind::BlockKind;
 use super::line::BLOCK;
 use super::request::Mobility;
-use super::tag::{Claim, Level};
+use super::tag::Level;
 use crate::mutant::{Mutant, is_on};
 use crate::zone::Zone;
 
@@ -56,9 +56,16 @@ impl Blocks {
         into: &mut Batch,
     ) -> Found {
         let mut found = Found::default();
-        if want.order.raw() >= 9 {
-            self.take_whole_blocks(zone, want, into);
-            return found;
+        match want.order.raw() {
+            0..=8 => {}
+            9 => {
+                self.take_blocks(zone, want, into);
+                return found;
+            }
+            _ => {
+                self.take_pairs(zone, want, into);
+                return found;
+            }
         }
         let current = current.filter(|_| want.order == Order::ZERO);
         if let Some(current) = current {
@@ -96,14 +103,16 @@ impl Blocks {
             if done {
                 return;
             }
-            if self.lines[block].is_used_up() || !self.is_of(zone, block) {
-                continue;
-            }
-            if want.order.raw() > 9 {
-                self.take_pair(zone, want, block & !1, into);
+            if self.is_used_up(block) || !self.is_of(zone, block) {
                 continue;
             }
             let claim = self.tags[block].claim();
+            if want.order.raw() > 9 {
+                self.gather(&claim, zone, block);
+                drop(claim);
+                self.take_pair(zone, want, block & !1, into);
+                continue;
+            }
             match self.tags[block].kind() {
                 _ if !self.is_of(zone, block) => continue,
                 BlockKind::Of(_) => {}
@@ -111,6 +120,7 @@ impl Blocks {
                 BlockKind::Cma | BlockKind::HighAtomic | BlockKind::Isolated => continue,
             }
             let before = into.len();
+            self.open_up(&claim, zone, block);
             if self.lines[block].is_whole() {
                 self.retag(&claim, zone, block, want.mobility);
             }
@@ -122,6 +132,19 @@ impl Blocks {
             self.refresh(zone, block);
             self.rehint(zone, block);
         }
+    }
+
+    /// Whether a block has nothing free, and nobody is moving what it has.
+    fn is_used_up(&self, block: usize) -> bool {
+        let moving = || self.tags[block].is_claimed() && !is_on(Mutant::LookPastClaim);
+        // What is whole goes from the map to the line, or back, under the claim:
+        // it is missed only if it went there and back while this looked.
+        if self.whole.has(block) || moving() || !self.lines[block].is_used_up() {
+            return false;
+        }
+        // Acquire: who finds the line cleared sees the claim.
+        fence(Ordering::Acquire);
+        !moving() && !self.whole.has(block)
     }
 
     fn take_from_current(&self, zone: &Zone, want: Want, current: &AtomicU32, into: &mut Batch) {
@@ -207,112 +230,35 @@ impl Blocks {
         current: Option<&AtomicU32>,
         into: &mut Batch,
     ) -> bool {
-        let Some(map) = map_of(BlockKind::Of(want.mobility), Level::Whole) else {
-            return false;
-        };
-        let mut from = 0;
-        while let Some(block) = self.hints.next(zone, map, from) {
-            from = block + 1;
-            if !self.is_of(zone, block) {
-                continue;
-            }
-            let Some(claim) = self.tags[block].try_claim() else {
-                continue;
-            };
-            if self.is_whole_and_open(zone, block) {
-                self.retag(&claim, zone, block, want.mobility);
-                self.take(&claim, block, want.order, want.count, into);
-            }
-            drop(claim);
-            match current {
-                Some(current) if !into.is_empty() => self.adopt_current(zone, block, current),
-                _ => self.refresh(zone, block),
-            }
-            if !into.is_empty() {
-                return true;
+        let range = zone.blocks();
+        let mut from = range.start;
+        while let Some(seen) = self.whole.next(&range, from) {
+            from = seen.first + 64;
+            for block in seen.iter().filter(|&block| self.is_of(zone, block)) {
+                let Some(claim) = self.tags[block].try_claim() else {
+                    continue;
+                };
+                if self.tags[block].is_open_in(zone.id()) {
+                    self.open_up(&claim, zone, block);
+                    self.retag(&claim, zone, block, want.mobility);
+                    self.take(&claim, block, want.order, want.count, into);
+                }
+                drop(claim);
+                match current {
+                    Some(current) if !into.is_empty() => self.adopt_current(zone, block, current),
+                    _ => self.refresh(zone, block),
+                }
+                if !into.is_empty() {
+                    return true;
+                }
             }
         }
         false
     }
 
-    /// Whether all of a block of the zone is free for any mobility.
-    fn is_whole_and_open(&self, zone: &Zone, block: usize) -> bool {
-        self.lines[block].is_whole()
-            && self.tags[block].kind().mobility().is_some()
-            && self.is_of(zone, block)
-    }
-
     /// Whether a block is the zone's: zones may lie inside of each other.
     fn is_of(&self, zone: &Zone, block: usize) -> bool {
         self.tags[block].zone() == Some(zone.id())
-    }
-
-    /// Orders 9 and 10.
-    fn take_whole_blocks(&self, zone: &Zone, want: Want, into: &mut Batch) {
-        let Some(map) = map_of(BlockKind::Of(want.mobility), Level::Whole) else {
-            return;
-        };
-        let mut from = 0;
-        let mut left = self.hints.shifts(zone, map, false);
-        while let Some(block) = self.hints.next(zone, map, from)
-            && (into.len() as u32) < want.count
-        {
-            from = block + 1;
-            if want.order.raw() > 9 {
-                self.take_pair(zone, want, block & !1, into);
-                from = (block & !1) + 2;
-                continue;
-            }
-            if !self.is_of(zone, block) {
-                continue;
-            }
-            let Some(claim) = self.tags[block].try_claim() else {
-                continue;
-            };
-            let open = self.tags[block].kind().mobility().is_some() && self.is_of(zone, block);
-            let whole = open.then(|| self.take_whole(&claim, block)).flatten();
-            if let Some(entry) = whole {
-                self.retag(&claim, zone, block, want.mobility);
-                into.push(entry);
-            }
-            // Nobody can have freed any of its frames in between.
-            if whole.is_some() && claim.end_at(Level::Whole, Level::Full) {
-                left.add(block);
-            } else {
-                self.refresh(zone, block);
-            }
-        }
-    }
-
-    /// Takes two blocks as one folio of order 10, if both are whole and in the zone.
-    fn take_pair(&self, zone: &Zone, want: Want, block: usize, into: &mut Batch) {
-        let both = [block, block + 1];
-        let inside = |at: &usize| zone.blocks().contains(at) && self.is_of(zone, *at);
-        if !both.iter().all(inside) {
-            return;
-        }
-        // In ascending order, and without waiting: no deadlock.
-        let Some(claims) = self.claim_both(block) else {
-            return;
-        };
-        let whole = both.iter().all(|&at| self.is_whole_and_open(zone, at));
-        if whole {
-            let mut halves = Batch::new();
-            for (claim, at) in claims.iter().zip(both) {
-                self.retag(claim, zone, at, want.mobility);
-                self.take(claim, at, Order::PMD, 1, &mut halves);
-            }
-            let fresh = halves.as_slice().iter().all(|half| half.is_fresh());
-            into.push(Entry::new(frame_at(block, 0), fresh));
-        }
-        drop(claims);
-        both.into_iter().for_each(|at| self.refresh(zone, at));
-    }
-
-    fn claim_both(&self, block: usize) -> Option<[Claim<'_>; 2]> {
-        let first = self.tags[block].try_claim()?;
-        let second = self.tags[block + 1].try_claim()?;
-        Some([first, second])
     }
 
     /// Gives the block that was fallen back on to `mobility` if at least half

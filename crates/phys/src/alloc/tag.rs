@@ -32,6 +32,9 @@ const ALL_TABLES: u32 = 1 << 30;
 /// Set aside for atomic requests.
 const HIGH_ATOMIC: u32 = 1 << 28;
 
+/// The block is not some mobility's.
+const CLOSED: u32 = CMA | ISOLATED | HIGH_ATOMIC;
+
 /// The shelf without room: folios go straight to the lines.
 const NO_ROOM: u32 = 3;
 
@@ -43,6 +46,11 @@ pub(crate) const SHELVES: usize = 4;
 pub(crate) struct RingKey(pub(crate) u32);
 
 impl RingKey {
+    /// The key of a zone's blocks of a mobility.
+    pub(crate) const fn of(zone: ZoneId, mobility: Mobility) -> Self {
+        Self((zone.0 as u32 + 1) << 2 | mobility as u32)
+    }
+
     /// A number for the ring of one class among them.
     #[inline]
     pub(crate) const fn name(self, class: RingClass) -> u64 {
@@ -109,31 +117,6 @@ pub(crate) struct Tag(AtomicU32);
 #[must_use = "the claim ends as soon as it is dropped"]
 pub(crate) struct Claim<'a>(&'a Tag);
 
-impl Claim<'_> {
-    /// Ends the claim and changes the level if it is `from`, in one step; tells
-    /// whether it was.
-    pub(crate) fn end_at(self, from: Level, to: Level) -> bool {
-        let tag = self.0;
-        core::mem::forget(self);
-        // Release: as in `drop`.
-        let right = ordering(Mutant::UnclaimRelaxed, Ordering::Release);
-        let mut now = tag.0.load(Ordering::Relaxed);
-        loop {
-            let moved = Level::from_raw((now & LEVEL) >> LEVEL_SHIFT) == from;
-            let level = if moved {
-                (to as u32) << LEVEL_SHIFT
-            } else {
-                now & LEVEL
-            };
-            let new = now & !(CLAIMED | LEVEL) | level;
-            match tag.0.compare_exchange_weak(now, new, right, Ordering::Relaxed) {
-                Ok(_) => return moved,
-                Err(seen) => now = seen,
-            }
-        }
-    }
-}
-
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
         // Release: the next claimant sees the bits that this one cleared.
@@ -153,6 +136,12 @@ impl Tag {
             return (before & CLAIMED == 0).then_some(Claim(self));
         }
         (before & CLAIMED == 0 || is_on(Mutant::ClaimShared)).then(|| Claim(self))
+    }
+
+    /// Whether somebody has the claim.
+    pub(crate) fn is_claimed(&self) -> bool {
+        // Acquire: who finds it ended sees what was done under it.
+        self.0.load(Ordering::Acquire) & CLAIMED != 0
     }
 
     /// Waits for the claim.
@@ -242,6 +231,31 @@ impl Tag {
         self.0.load(Ordering::Relaxed) & ALL_TABLES != 0
     }
 
+    /// Whether the block is not some mobility's.
+    #[inline]
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & CLOSED != 0
+    }
+
+    /// Whether the block is some mobility's, and a zone's.
+    #[inline]
+    pub(crate) fn is_open_in(&self, zone: ZoneId) -> bool {
+        self.0.load(Ordering::Relaxed) & (ZONE | CLOSED) == u32::from(zone.0 + 1) << ZONE_SHIFT
+    }
+
+    /// Whether the block is some mobility's, and none of it was in its line when
+    /// that was last looked at.
+    #[inline]
+    pub(crate) fn is_open_and_full(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & (CLOSED | LEVEL) == (Level::Full as u32) << LEVEL_SHIFT
+    }
+
+    /// Whether the block is this mobility's.
+    #[inline]
+    pub(crate) fn is_of(&self, mobility: Mobility) -> bool {
+        self.0.load(Ordering::Relaxed) & (CLOSED | SHELF) == (mobility as u32) << SHELF_SHIFT
+    }
+
     /// To whom the block is given.
     #[inline]
     pub(crate) fn kind(&self) -> BlockKind {
@@ -256,7 +270,7 @@ impl Tag {
     /// Gives the block to a mobility; returns the level it stands at. Neither
     /// a contiguous area's nor an isolated one changes hands like that.
     pub(crate) fn set_mobility(&self, mobility: Mobility) -> Level {
-        let before = self.update(|word| match word & (CMA | ISOLATED | HIGH_ATOMIC) {
+        let before = self.update(|word| match word & CLOSED {
             0 => word & !SHELF | (mobility as u32) << SHELF_SHIFT,
             _ => word,
         });
@@ -276,11 +290,11 @@ impl Tag {
     /// Sets the block aside for atomic requests, if it is some mobility's;
     /// whether it was.
     pub(crate) fn set_high_atomic(&self) -> bool {
-        let before = self.update(|word| match word & (CMA | ISOLATED | HIGH_ATOMIC) {
+        let before = self.update(|word| match word & CLOSED {
             0 => word & !SHELF | HIGH_ATOMIC | NO_ROOM << SHELF_SHIFT,
             _ => word,
         });
-        before & (CMA | ISOLATED | HIGH_ATOMIC) == 0
+        before & CLOSED == 0
     }
 
     /// Gives a block that was set aside to a mobility; whether it was.

@@ -13,8 +13,8 @@ use super::options::{BootError, BootOptions, Poison};
 use super::pieces::Pieces;
 use super::tables::{Carver, room};
 use crate::alloc::{
-    BLOCK, BlockKind, Blocks, Counters, CpuArea, Cpus, HintWord, Hints, Injector, Level, Line, Lines,
-    Mobility, PFN_LIMIT, Ring, Tag, ZoneShare, block_of, map_of, place_of,
+    BLOCK, Blocks, Counters, CpuArea, Cpus, HintWord, Hints, Injector, Line, Lines, Mobility, PFN_LIMIT,
+    Ring, Some64, Tag, Whole, WholeWord, ZoneShare, block_of, place_of,
 };
 use crate::compact::{Daemons, Knobs};
 use crate::page_owner::PageOwners;
@@ -136,6 +136,7 @@ impl Laid {
             used: Lines::new(carver.table(plan.sections)),
             tags: carver.table(plan.blocks()),
             hints: Hints::new(carver.table(Hints::words(plan.blocks()))),
+            whole: Whole::new(carver.table(Whole::words(plan.blocks()))),
             ram_was_zeroed: options.ram_is_zeroed,
         };
         let cpus = Cpus::new(
@@ -266,6 +267,7 @@ impl Plan {
             + 2 * room::<SectionPiece<Line>>(self.sections)
             + room::<Tag>(self.blocks())
             + room::<HintWord>(Hints::words(self.blocks()))
+            + room::<WholeWord>(Whole::words(self.blocks()))
             + room::<CpuArea>(self.cpus)
             + room::<ZoneShare>(self.cpus * self.zones)
             + room::<Ring>(Cpus::rings(self.cpus, self.zones))
@@ -358,15 +360,9 @@ fn free_at_boot(zones: &Zones, records: &Records, blocks: &Blocks, frames: PfnRa
     };
     let zone = zones.get(id);
     if frames.len() == BLOCK as u64 {
-        // Nothing else touches the line yet, so this cannot be a double free.
-        let fresh = blocks.lines[block].free(0, Order::PMD);
-        debug_assert!(fresh.is_ok());
         zone.manage(frames.len());
-        if blocks.tags[block].move_level(Level::Full, Level::Whole)
-            && let Some(map) = map_of(BlockKind::Of(Mobility::Movable), Level::Whole)
-        {
-            blocks.hints.fill(zone, map, block..block + 1);
-        }
+        let twice = blocks.give_whole(zone, Some64::one(block));
+        debug_assert!(twice.is_empty());
         return;
     }
     for pfn in frames.iter() {

@@ -181,8 +181,8 @@ impl<'a, P: Platform> Scanners<'a, P> {
                     phys.blocks.take(&claim, block, Order::ZERO, 64, &mut self.room);
                 }
             }
-            phys.platform.irq_restore(saved);
             phys.blocks.refresh(zone, block);
+            phys.platform.irq_restore(saved);
             zone.free.fetch_sub(self.room.len() as i64, Ordering::Relaxed);
         }
         phys.count(Event::CompactFreeScanned, BLOCK as u64);
@@ -227,13 +227,14 @@ impl<P: Platform> Phys<P> {
         if let Some(claim) = tag.try_claim()
             && tag.kind().mobility().is_some()
         {
+            self.blocks.open_up(&claim, zone, block);
             if order == Order::PMD && self.blocks.lines[block].is_whole() {
                 self.blocks.retag(&claim, zone, block, mobility);
             }
             self.blocks.take(&claim, block, order, 1, &mut batch);
         }
-        self.platform.irq_restore(saved);
         self.blocks.refresh(zone, block);
+        self.platform.irq_restore(saved);
         let entry = *batch.as_slice().first()?;
         zone.free.fetch_sub(order.frames() as i64, Ordering::Relaxed);
         self.count(Event::alloc_from(zone.kind()), order.frames());
@@ -244,11 +245,10 @@ impl<P: Platform> Phys<P> {
     /// Whether a block (or the pair it is part of) has a free folio of `order`.
     fn has_folio(&self, id: ZoneId, block: usize, order: Order) -> bool {
         if order <= Order::PMD {
-            return self.blocks.lines[block].has(order);
+            return self.blocks.whole.has(block) || self.blocks.lines[block].has(order);
         }
         let whole = |at: usize| {
-            self.blocks.tags.get(at).is_some_and(|tag| tag.zone() == Some(id))
-                && self.blocks.lines[at].is_whole()
+            self.blocks.tags.get(at).is_some_and(|tag| tag.zone() == Some(id)) && self.blocks.is_whole(at)
         };
         whole(block & !1) && whole(block | 1)
     }

@@ -14,22 +14,31 @@ mod guards;
 mod lines;
 mod records;
 mod sections;
+mod whole;
 mod world;
 
 use crate::mutant::{Mutant, survives};
 
-/// Runs `model` through its interleavings.
-fn explore(model: impl Fn() + Sync + Send + 'static) {
+/// Runs `model` through its interleavings with so many preemptions.
+fn explore(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(3);
+    builder.preemption_bound = Some(preemptions);
     builder.max_branches = 20_000;
     builder.check(model);
 }
 
 /// Checks that the model holds, and that it fails with each mutant.
 fn holds_and_catches<F: Fn() + Sync + Send + Copy + 'static>(model: F, mutants: &[Mutant]) {
-    explore(model);
+    within(3, model, mutants);
+}
+
+/// The same for models that take long.
+fn within<F: Fn() + Sync + Send + Copy + 'static>(preemptions: usize, model: F, mutants: &[Mutant]) {
+    explore(preemptions, model);
     for &mutant in mutants {
-        assert!(!survives(mutant, || explore(model)), "{mutant:?} went unnoticed");
+        assert!(
+            !survives(mutant, || explore(preemptions, model)),
+            "{mutant:?} went unnoticed"
+        );
     }
 }

@@ -160,8 +160,9 @@ impl<P: Platform> Phys<P> {
         }
         self.note_section(section);
         let zeroed = new.is_zeroed && self.blocks.ram_was_zeroed;
-        if !zeroed {
-            for block in block_of(frames.start)..block_of(frames.end) {
+        for block in block_of(frames.start)..block_of(frames.end) {
+            self.blocks.whole.forget_stale(block);
+            if !zeroed {
                 self.blocks.used[block].mark(0, Order::PMD);
             }
         }

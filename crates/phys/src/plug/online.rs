@@ -1,11 +1,11 @@
 //! Giving the frames of a section to the allocator.
 
 use foliant_platform::Platform;
-use foliant_units::{Order, Pfn, PfnRange};
+use foliant_units::{Pfn, PfnRange};
 
 use super::SectionState;
 use super::error::SectionError;
-use crate::alloc::{BLOCK, Level, Mobility, block_of, map_of};
+use crate::alloc::{BLOCK, Mobility, Some64, block_of};
 use crate::boot::NodeId;
 use crate::phys::Phys;
 use crate::sections::{SectionInfo, frames_of, section_of};
@@ -80,14 +80,8 @@ impl<P: Platform> Phys<P> {
             return;
         }
         zone.manage(BLOCK as u64);
-        // Nothing else touches the line yet, so this cannot be a double free.
-        let fresh = self.blocks.lines[block].free(0, Order::PMD);
-        debug_assert!(fresh.is_ok(), "block {block} was offline");
-        if tag.move_level(Level::Full, Level::Whole)
-            && let Some(map) = map_of(tag.kind(), Level::Whole)
-        {
-            self.blocks.hints.fill(zone, map, block..block + 1);
-        }
+        let twice = self.blocks.give_whole(zone, Some64::one(block));
+        debug_assert!(twice.is_empty(), "block {block} was offline");
     }
 
     /// The kind of the zone that frames of a node go to.

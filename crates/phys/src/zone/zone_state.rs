@@ -46,6 +46,8 @@ pub struct Zone {
     pub(crate) deferral: Deferral,
     /// Hints set in each of the maps of this zone's blocks.
     pub(crate) hinted: [AtomicI32; HINT_MAPS],
+    /// How many of its blocks are in the map of whole ones, roughly.
+    pub(crate) whole: AtomicI32,
 }
 
 impl Zone {
@@ -66,6 +68,7 @@ impl Zone {
             high_atomic: AtomicU64::new(0),
             deferral: Deferral::default(),
             hinted: core::array::from_fn(|_| AtomicI32::new(0)),
+            whole: AtomicI32::new(0),
         }
     }
 
@@ -204,12 +207,13 @@ impl Zone {
         first as usize..span.end.raw().div_ceil(512) as usize
     }
 
-    /// Whole blocks that are free, as the hints have it: exact while nobody
+    /// Whole blocks that are free, as maps have it: exact while nobody
     /// allocates or frees, but for blocks that CPUs are about to take from.
     pub(crate) fn hinted_whole(&self) -> u64 {
         let maps = whole_maps().into_iter().flatten();
         let count = |map: usize| self.hinted[map].load(Ordering::Relaxed).max(0) as u64;
-        maps.map(count).sum()
+        let closed: u64 = maps.map(count).sum();
+        closed + self.whole.load(Ordering::Relaxed).max(0) as u64
     }
 
     /// Adds RAM that is there.

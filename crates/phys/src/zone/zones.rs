@@ -206,10 +206,9 @@ fn batch(managed: u64, cpus: u32) -> u32 {
 }
 
 /// How many blocks a CPU takes at once; what the rings of all CPUs hold of one
-/// mobility is at most an eighth of memory. No more than six, since the records
-/// of blocks meet in the same eight ways of a processor's first cache.
+/// mobility is at most an eighth of memory.
 fn batch_of_blocks(managed: u64, cpus: u32) -> u32 {
-    (managed / 512 / (u64::from(cpus) * 16)).clamp(1, 6) as u32
+    (managed / 512 / (u64::from(cpus) * 16)).clamp(1, 8) as u32
 }
 
 /// The first frame of the Movable zone, for `bytes` from the top of RAM.
@@ -238,7 +237,7 @@ mod tests {
         assert_eq!(batch(4096, 4), 16);
         assert_eq!(batch(64, 8), 1);
         let blocks = |managed| batch_of_blocks(managed, 4);
-        assert_eq!([1 << 13, 1 << 17, 1 << 20].map(blocks), [1, 4, 6]);
+        assert_eq!([1 << 13, 1 << 17, 1 << 20].map(blocks), [1, 4, 8]);
         let of_order_9 = RingSize::for_batch(64, 6)[4];
         assert_eq!((of_order_9.batch, of_order_9.limit), (6, 11));
     }
