@@ -58,6 +58,11 @@ fn limits_end_in_signals_and_errors_and_zombies_have_names() {
 }
 
 #[test]
+fn watches_are_told_what_is_done_to_files() {
+    run("watch", &["-pthread", "-Wno-unused-result"]);
+}
+
+#[test]
 fn a_file_that_runs_is_not_written() {
     run("busy", &[]);
 }

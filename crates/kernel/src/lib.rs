@@ -30,6 +30,7 @@ mod fault;
 pub mod fd;
 pub mod fs;
 mod futex;
+pub mod inotify;
 mod kernel;
 mod limits;
 mod machine;

@@ -64,6 +64,13 @@ impl<M: Mmu> DevDirectory<M> {
     }
 }
 
+impl<M: Mmu> DevDirectory<M> {
+    /// The host's directory below.
+    pub fn under(&self) -> &NodeRef<M> {
+        &self.under
+    }
+}
+
 impl<M: Mmu> Node<M> for DevDirectory<M> {
     fn as_any(&self) -> &dyn Any {
         self

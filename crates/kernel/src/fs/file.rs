@@ -18,6 +18,7 @@ use foliant_units::{Errno, VirtAddr};
 use super::buffer::{Sink, Source, UserMemory};
 use super::node::{NodeRef, OpenHow};
 use super::writers::Writers;
+use crate::inotify::Watches;
 use crate::park::WaitQueue;
 use crate::socket::Socket;
 
@@ -196,6 +197,11 @@ pub trait File<M: Mmu>: Any + Send + Sync {
 
     /// The file as a socket.
     fn socket(&self) -> Option<&dyn Socket<M>> {
+        None
+    }
+
+    /// The file as one that tells of changes to others.
+    fn watches(&self) -> Option<&dyn Watches<M>> {
         None
     }
 

@@ -8,6 +8,7 @@ use foliant_platform::sync::atomic::{AtomicU64, Ordering};
 use foliant_units::Errno;
 
 use super::empty::EmptyDirectory;
+use super::file::FileRef;
 use super::node::NodeRef;
 use crate::socket::SocketFactory;
 
@@ -16,9 +17,13 @@ use crate::socket::SocketFactory;
 pub struct MachineFiles<M: Mmu> {
     root: SpinLock<NodeRef<M>>,
     sockets: SpinLock<Option<Arc<dyn SocketFactory<M>>>>,
+    watches: SpinLock<Option<MakeWatches<M>>>,
     sync: SpinLock<Option<SyncAll>>,
     next_number: AtomicU64,
 }
+
+/// Makes a file that tells of changes to others.
+type MakeWatches<M> = Arc<dyn Fn() -> Result<FileRef<M>, Errno> + Send + Sync>;
 
 /// Puts everything that was written on the disk.
 type SyncAll = Arc<dyn Fn() + Send + Sync>;
@@ -28,6 +33,7 @@ impl<M: Mmu> Default for MachineFiles<M> {
         Self {
             root: SpinLock::new(Arc::new(EmptyDirectory)),
             sockets: SpinLock::new(None),
+            watches: SpinLock::new(None),
             sync: SpinLock::new(None),
             // Numbers of pipes look like inode numbers of a system in use.
             next_number: AtomicU64::new(4096),
@@ -57,6 +63,20 @@ impl<M: Mmu> MachineFiles<M> {
     /// Gives the machine its sockets; called before the first program starts.
     pub fn set_sockets(&self, sockets: Arc<dyn SocketFactory<M>>) {
         *self.sockets.lock() = Some(sockets);
+    }
+
+    /// A file that tells of changes to others (`inotify_init1(2)`).
+    ///
+    /// # Errors
+    /// `NOSYS` on a machine without any; those of making one.
+    pub fn new_watches(&self) -> Result<FileRef<M>, Errno> {
+        let make = self.watches.lock().clone().ok_or(Errno::NOSYS)?;
+        make()
+    }
+
+    /// Says how; called before the first program starts.
+    pub fn set_watches(&self, make: impl Fn() -> Result<FileRef<M>, Errno> + Send + Sync + 'static) {
+        *self.watches.lock() = Some(Arc::new(make));
     }
 
     /// Puts everything that was written on the disk (`sync(2)`).

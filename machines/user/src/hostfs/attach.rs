@@ -10,6 +10,7 @@ use foliant_units::Errno;
 
 use super::HostSockets;
 use super::fs::HostFs;
+use super::watches::HostWatches;
 
 /// Gives `kernel` the host's tree, with the machine's own `/proc`, `/sys` and
 /// `/dev` (with `/dev/shm`) over it, and the host's sockets. To be called once, before the first
@@ -39,6 +40,11 @@ pub fn attach<M: UserMachine>(kernel: &Arc<Kernel<M>>, fs: &Arc<HostFs<M>>) -> R
     fs.cover(covers);
     kernel.files().set_root(root);
     kernel.files().set_sockets(Arc::new(HostSockets::new(fs.clone())));
+    let to_watch = Arc::downgrade(fs);
+    kernel.files().set_watches(move || {
+        let fs = to_watch.upgrade().ok_or(Errno::IO)?;
+        HostWatches::open(&fs)
+    });
     let to_sync = Arc::downgrade(fs);
     kernel.files().set_sync(move || {
         if let Some(fs) = to_sync.upgrade() {

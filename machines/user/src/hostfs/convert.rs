@@ -98,7 +98,6 @@ pub(super) fn open_flags(flags: OpenFlags) -> OFlags {
         | OpenFlags::SYNC
         | OpenFlags::ASYNC
         | OpenFlags::NOFOLLOW
-        | OpenFlags::TRUNC
         | OpenFlags::LARGEFILE;
     OFlags::from_bits_retain((flags - own).bits()) | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC
 }

@@ -5,14 +5,14 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use foliant_kernel::dev::{Device, DeviceFile};
-use foliant_kernel::fs::{FileRef, FileStat, FileType, NodeRef, OpenHow};
+use foliant_kernel::fs::{FileRef, FileStat, FileType, NodeRef, OpenHow, Writing};
 use foliant_mm::Env;
 use foliant_platform::Mmu;
 use foliant_uapi::open::OpenFlags;
 use foliant_units::Errno;
 use rustix::fs::OFlags;
 
-use super::convert::{errno, kind, proc_path, retry, stat_fd};
+use super::convert::{errno, kind, stat_fd};
 use super::directory::HostDirectory;
 use super::fifo::Fifos;
 use super::inode::HostInode;
@@ -21,6 +21,9 @@ use super::poller::Poller;
 use super::regular::HostRegular;
 use super::socket::{HostSocket, Parcels};
 use super::stream::{HostStream, Waits};
+
+/// Keeps a file that is emptied from being run.
+pub(super) type Emptying<M> = (Arc<HostInode<M>>, Writing);
 
 /// Which file it is: device and number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -205,14 +208,7 @@ impl<M: Mmu> HostFs<M> {
             FileType::Regular => {
                 let inode = self.inode(stat);
                 let writing = how.flags.writable().then(|| inode.writers.write()).transpose()?;
-                let stat = if how.flags.contains(OpenFlags::TRUNC) {
-                    let _meanwhile = inode.writers.write()?;
-                    empty(&fd, how.flags, stat)?;
-                    stat_fd(&fd)?
-                } else {
-                    *stat
-                };
-                self.use_inode(&inode, &fd, how.flags, &stat);
+                self.use_inode(&inode, &fd, how.flags, stat);
                 Arc::new(HostRegular::new(self, inode, (node, fd), writing, false))
             }
             _ => match Device::of(stat.rdev).filter(|_| kind(stat) == FileType::Character) {
@@ -261,6 +257,20 @@ impl<M: Mmu> HostFs<M> {
             inodes.insert(identity, Arc::downgrade(&inode));
             inode
         })
+    }
+
+    /// The host is about to empty a file: what is returned keeps it from being
+    /// run meanwhile.
+    ///
+    /// # Errors
+    /// `TXTBSY` if it runs.
+    pub(super) fn about_to_empty(&self, stat: &FileStat) -> Result<Option<Emptying<M>>, Errno> {
+        if kind(stat) != FileType::Regular {
+            return Ok(None);
+        }
+        let inode = self.inode(stat);
+        let writing = inode.writers.write()?;
+        Ok(Some((inode, writing)))
     }
 
     /// Its file was just opened.
@@ -317,21 +327,6 @@ impl<M: Mmu> HostFs<M> {
             let _ = inode.write_back();
         }
     }
-}
-
-/// What `O_TRUNC` does: after it is known that nobody runs the file.
-fn empty(fd: &Arc<OwnedFd>, flags: OpenFlags, stat: &FileStat) -> Result<(), Errno> {
-    if flags.writable() {
-        return retry(|| rustix::fs::ftruncate(fd, 0));
-    }
-    if stat.size == 0 {
-        return Ok(());
-    }
-    // Linux asks for the right to write, not for a descriptor that can.
-    let how = OFlags::WRONLY | OFlags::TRUNC | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    rustix::fs::open(proc_path(fd), how, rustix::fs::Mode::empty())
-        .map(drop)
-        .map_err(errno)
 }
 
 /// A lock whose holder never panics half-way.

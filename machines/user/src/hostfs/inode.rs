@@ -1,7 +1,8 @@
 //! A regular file of the host, with its pages in the machine.
 
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use foliant_kernel::fs::{FileStat, Writers};
 use foliant_mm::{Env, FileBacking, Object};
@@ -39,6 +40,8 @@ pub(super) struct HostInode<M: Mmu> {
     backing: Arc<HostBacking>,
     stamp: Mutex<Stamp>,
     pub(super) locks: Locks,
+    /// Open files.
+    files: AtomicUsize,
     /// Open files that may write, or programs that run.
     pub(super) writers: Arc<Writers>,
 }
@@ -53,6 +56,7 @@ impl<M: Mmu> HostInode<M> {
             backing,
             stamp: Mutex::new(Stamp::of(stat)),
             locks: Locks::default(),
+            files: AtomicUsize::new(0),
             writers: Arc::default(),
         })
     }
@@ -72,6 +76,7 @@ impl<M: Mmu> HostInode<M> {
     /// Another descriptor was opened: it may be the first that reads or
     /// writes, and what changed since the last time must not be seen old.
     pub(super) fn opened(&self, fd: &Arc<OwnedFd>, flags: OpenFlags, stat: &FileStat) {
+        self.files.fetch_add(1, Ordering::AcqRel);
         self.backing.offer(fd, flags);
         self.check(stat);
     }
@@ -84,6 +89,19 @@ impl<M: Mmu> HostInode<M> {
         if !self.writers.is_written() && !self.object.has_writable_mapping() {
             let last = writer.take();
             drop(writer);
+            drop(last);
+        }
+    }
+
+    /// A file was closed. With the last one goes what reads the host's, which
+    /// thereby is told that it was closed; pages stay, and the next one that
+    /// opens the file brings another reader.
+    pub(super) fn closed(&self) {
+        let mut reader = guard(&self.backing.reader);
+        // Who opens the file is counted first, and offers its own afterwards.
+        if self.files.fetch_sub(1, Ordering::AcqRel) == 1 {
+            let last = reader.take();
+            drop(reader);
             drop(last);
         }
     }
@@ -138,7 +156,7 @@ impl<M: Mmu> HostInode<M> {
 /// The host's file below the cache: descriptors that could read and write it,
 /// without `O_APPEND`.
 pub(super) struct HostBacking {
-    reader: OnceLock<Arc<OwnedFd>>,
+    reader: Mutex<Option<Arc<OwnedFd>>>,
     writer: Mutex<Option<Arc<OwnedFd>>>,
     /// The size when nothing could be asked yet.
     first_size: u64,
@@ -147,7 +165,7 @@ pub(super) struct HostBacking {
 impl HostBacking {
     fn new(first_size: u64) -> Self {
         Self {
-            reader: OnceLock::new(),
+            reader: Mutex::new(None),
             writer: Mutex::new(None),
             first_size,
         }
@@ -155,7 +173,7 @@ impl HostBacking {
 
     fn offer(&self, fd: &Arc<OwnedFd>, flags: OpenFlags) {
         if flags.readable() {
-            self.reader.get_or_init(|| fd.clone());
+            guard(&self.reader).get_or_insert_with(|| fd.clone());
         }
         if flags.writable() {
             guard(&self.writer).get_or_insert_with(|| fd.clone());
@@ -163,7 +181,8 @@ impl HostBacking {
     }
 
     fn any(&self) -> Option<Arc<OwnedFd>> {
-        self.reader.get().cloned().or_else(|| guard(&self.writer).clone())
+        let reader = guard(&self.reader).clone();
+        reader.or_else(|| guard(&self.writer).clone())
     }
 
     fn writer(&self) -> Result<Arc<OwnedFd>, Errno> {
@@ -178,8 +197,8 @@ impl FileBacking for HostBacking {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, Errno> {
-        let fd = self.reader.get().ok_or(Errno::BADF)?;
-        retry(|| rustix::io::pread(&**fd, &mut *buffer, offset))
+        let fd = guard(&self.reader).clone().ok_or(Errno::BADF)?;
+        retry(|| rustix::io::pread(&*fd, &mut *buffer, offset))
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<usize, Errno> {

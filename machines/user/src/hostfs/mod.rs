@@ -23,6 +23,7 @@ mod regular;
 mod socket;
 mod stream;
 mod terminal;
+mod watches;
 
 pub use attach::attach;
 pub use fs::HostFs;

@@ -14,7 +14,7 @@ use foliant_units::Errno;
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid};
 
 use super::convert::{errno, kind, open_flags, proc_path, stat_at, stat_fd, statfs};
-use super::fs::{HostFs, Identity};
+use super::fs::{Emptying, HostFs, Identity};
 
 /// Names in the root that the machine's own directories may lie over.
 const COVERED: [&[u8]; 3] = [b"proc", b"sys", b"dev"];
@@ -37,6 +37,11 @@ impl<M: Mmu> HostNode<M> {
         }
     }
 
+    /// What holds it.
+    pub(super) fn descriptor(&self) -> &OwnedFd {
+        &self.fd
+    }
+
     fn fs(&self) -> Result<Arc<HostFs<M>>, Errno> {
         // The machine is going down.
         self.fs.upgrade().ok_or(Errno::IO)
@@ -52,6 +57,21 @@ impl<M: Mmu> HostNode<M> {
         let fd = rustix::fs::openat(&*self.fd, name, flags, Mode::empty()).map_err(errno)?;
         let stat = stat_fd(&fd)?;
         Ok(self.fs()?.node(fd, &stat))
+    }
+
+    /// What must be held while the host opens a file as `how` says: nobody may
+    /// run one that is emptied by that.
+    fn empties(
+        &self,
+        how: OpenHow,
+        stat: impl FnOnce() -> Result<FileStat, Errno>,
+    ) -> Result<Option<Emptying<M>>, Errno> {
+        if !how.flags.contains(OpenFlags::TRUNC) {
+            return Ok(None);
+        }
+        // What is not there yet is not run.
+        let Ok(stat) = stat() else { return Ok(None) };
+        self.fs()?.about_to_empty(&stat)
     }
 
     /// The answer to a caller that waits for this FIFO.
@@ -98,6 +118,7 @@ impl<M: Mmu> Node<M> for HostNode<M> {
         if let Some(file) = self.awaited(how)? {
             return Ok(file);
         }
+        let _meanwhile = self.empties(how, || stat_fd(&*self.fd))?;
         let flags = open_flags(how.flags - OpenFlags::CREAT - OpenFlags::EXCL);
         let mode = Mode::from_raw_mode(how.mode);
         let fd = if self.kind == FileType::Directory {
@@ -160,6 +181,7 @@ impl<M: Mmu> Node<M> for HostNode<M> {
         {
             return answer.map(Opened::File);
         }
+        let _meanwhile = self.empties(how, || stat_at(&*self.fd, name, AtFlags::SYMLINK_NOFOLLOW))?;
         let flags = open_flags(how.flags) | OFlags::NOFOLLOW;
         match rustix::fs::openat(&*self.fd, name, flags, Mode::from_raw_mode(how.mode)) {
             Ok(fd) => {

@@ -135,6 +135,7 @@ impl<M: Mmu> Drop for HostRegular<M> {
             drop(writing);
             self.inode.writer_closed();
         }
+        self.inode.closed();
         if self.locked.load(Ordering::Acquire) {
             let all = Flock {
                 kind: lock::UNLOCK,

@@ -13,6 +13,7 @@ mod socket;
 mod special;
 mod splicing;
 mod tree;
+mod watch;
 
 use foliant_uapi::signal::SiCode;
 use foliant_uapi::{SigInfo, Signal, Sysno};
@@ -101,6 +102,10 @@ fn opening<M: UserMachine>(nr: Sysno) -> Option<Handler<M>> {
         Sysno::SIGNALFD => special::signalfd,
         Sysno::SIGNALFD4 => special::signalfd4,
         Sysno::MEMFD_CREATE => special::memfd_create,
+        Sysno::INOTIFY_INIT => watch::inotify_init,
+        Sysno::INOTIFY_INIT1 => watch::inotify_init1,
+        Sysno::INOTIFY_ADD_WATCH => watch::inotify_add_watch,
+        Sysno::INOTIFY_RM_WATCH => watch::inotify_rm_watch,
         _ => return None,
     })
 }
