@@ -35,6 +35,9 @@ pub struct KernelMemory {
     /// Memory in the direct map by the size of its pages: 4 KiB, 2 MiB, 4 MiB
     /// and 1 GiB; nothing for sizes that its tables do not have.
     pub direct_map: [Option<u64>; DIRECT_SIZES.len()],
+    /// Large pages of the direct map that were made smaller: those of the level
+    /// above the base pages, and those of the next.
+    pub direct_splits: [u64; 2],
     /// The caches, one by one.
     pub slabinfo: Slabinfo,
     /// The vmalloc areas, one by one.
@@ -87,6 +90,10 @@ impl KernelMemory {
                 *bytes = Some(bytes.unwrap_or(0) + map.mapped(level));
             }
         }
+        let large = Level::all().filter(|&level| level != Level::PTE && !F::GEOMETRY.is_folded(level));
+        for (splits, level) in self.direct_splits.iter_mut().zip(large) {
+            *splits += map.splits(level);
+        }
         self
     }
 
@@ -116,6 +123,9 @@ impl KernelMemory {
 
     /// Sets the counters of `/proc/vmstat`: slabs in frames, stacks in KiB.
     pub fn tell_vmstat(&self, counters: &mut Counters) {
+        let [large, huge] = self.direct_splits;
+        counters.set("direct_map_level2_splits", large);
+        counters.set("direct_map_level3_splits", huge);
         counters.set("nr_slab_reclaimable", self.slab_reclaimable / PAGE);
         counters.set("nr_slab_unreclaimable", self.slab_unreclaimable / PAGE);
         counters.set("nr_kernel_stack", self.stacks / KIB);

@@ -316,6 +316,15 @@ impl<P: Mmu, F: KernelFormat> FollowingMap<P, F> {
         self.direct.mapped(level)
     }
 
+    /// How many leaves of `level` were made smaller, because a part of their
+    /// memory went.
+    ///
+    /// # Linux source concept
+    /// `direct_map_level2_splits` and its relative in /proc/vmstat.
+    pub fn splits(&self, level: Level) -> u64 {
+        self.direct.splits(level)
+    }
+
     /// Bytes of records that leaves of `level` show.
     pub fn records_mapped(&self, level: Level) -> u64 {
         self.records

@@ -23,6 +23,8 @@ pub(super) struct Window<P: Mmu, F: KernelFormat> {
     largest: Level,
     /// Bytes by the level of their leaves.
     bytes: [AtomicU64; Level::COUNT],
+    /// Leaves that were made smaller, by their level.
+    splits: [AtomicU64; Level::COUNT],
 }
 
 impl<P: Mmu, F: KernelFormat> Window<P, F> {
@@ -32,6 +34,7 @@ impl<P: Mmu, F: KernelFormat> Window<P, F> {
             pages,
             largest,
             bytes: core::array::from_fn(|_| AtomicU64::new(0)),
+            splits: core::array::from_fn(|_| AtomicU64::new(0)),
         };
         // What the boot mapped.
         window.count(pages, u64::wrapping_add);
@@ -41,6 +44,11 @@ impl<P: Mmu, F: KernelFormat> Window<P, F> {
     /// Bytes that leaves of `level` map.
     pub(super) fn mapped(&self, level: Level) -> u64 {
         self.bytes[level.index()].load(Ordering::Relaxed)
+    }
+
+    /// How many leaves of `level` were made smaller.
+    pub(super) fn splits(&self, level: Level) -> u64 {
+        self.splits[level.index()].load(Ordering::Relaxed)
     }
 
     /// Whether nothing is mapped in `pages`.
@@ -85,11 +93,16 @@ impl<P: Mmu, F: KernelFormat> Window<P, F> {
             if !straddles || !self.tables.split(at, level, &mut gather)? {
                 return Ok(());
             }
-            let span = F::GEOMETRY.entry_span(level);
-            self.bytes[level.index()].fetch_sub(span, Ordering::Relaxed);
-            if let Some(below) = F::GEOMETRY.below(level) {
-                self.bytes[below.index()].fetch_add(span, Ordering::Relaxed);
-            }
+            self.note_split(level);
+        }
+    }
+
+    fn note_split(&self, level: Level) {
+        let span = F::GEOMETRY.entry_span(level);
+        self.splits[level.index()].fetch_add(1, Ordering::Relaxed);
+        self.bytes[level.index()].fetch_sub(span, Ordering::Relaxed);
+        if let Some(below) = F::GEOMETRY.below(level) {
+            self.bytes[below.index()].fetch_add(span, Ordering::Relaxed);
         }
     }
 
@@ -105,10 +118,7 @@ impl<P: Mmu, F: KernelFormat> Window<P, F> {
             let (entry, level) = self.tables.look_up(at);
             let is_large = entry.is_present() && level == top;
             if is_large && self.tables.split(at, top, &mut gather)? {
-                let span = F::GEOMETRY.entry_span(top);
-                let below = F::GEOMETRY.below(top).unwrap_or(Level::PTE);
-                self.bytes[top.index()].fetch_sub(span, Ordering::Relaxed);
-                self.bytes[below.index()].fetch_add(span, Ordering::Relaxed);
+                self.note_split(top);
             }
         }
         Ok(())

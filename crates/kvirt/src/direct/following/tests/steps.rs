@@ -100,6 +100,10 @@ fn a_part_of_a_huge_page_is_cut_out_and_empty_tables_go() {
     };
     assert!(gone(at.page()) && gone(at.page() + (SECTION - 1)));
     assert_eq!(world.map.mapped(Level::PUD), 0);
+    let splits = [Level::PMD, Level::PUD].map(|level| world.map.splits(level));
+    assert_eq!(splits, [0, 1]);
+    let told = crate::KernelMemory::default().with_direct_map(&world.map);
+    assert_eq!(told.direct_splits, [0, 1]);
     assert_eq!(world.map.virt(section(11).base()), None);
     assert_eq!(world.map.phys(at - 8), Some((section(11)).base() - 8));
     world.check();
