@@ -1,6 +1,6 @@
 //! BTF: the kernel's description of its own types.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use super::error::LinuxError;
 use super::kallsyms::Symbols;
@@ -16,8 +16,8 @@ const BEGIN: [u8; 4] = [0x9f, 0xeb, 1, 0];
 const FEWEST: u64 = 1 << 16;
 /// More than this is nonsense; kernels have about 5 MiB.
 const MOST: u64 = 1 << 28;
-/// Structures inside structures, deeper than this, are nonsense.
-const DEPTH: u32 = 16;
+/// Modifiers of modifiers, more than this, are nonsense.
+const MODIFIED: u32 = 16;
 
 const KIND_STRUCT: u32 = 4;
 const KIND_UNION: u32 = 5;
@@ -40,7 +40,6 @@ pub struct Btf {
     strings_len: u64,
     /// Where type *n + 1* begins.
     places: Vec<u32>,
-    structs: HashMap<String, u32>,
 }
 
 impl Btf {
@@ -106,7 +105,6 @@ impl Btf {
             strings,
             strings_len,
             places: Vec::new(),
-            structs: HashMap::new(),
         };
         btf.index(types_len)?;
         Some(btf)
@@ -115,13 +113,8 @@ impl Btf {
     fn index(&mut self, len: u64) -> Option<()> {
         let mut at = 0;
         while at < len {
-            let (name, kind, count) = self.head(at as u32)?;
+            let (_, kind, count) = self.head(at as u32)?;
             self.places.push(at as u32);
-            if kind == KIND_STRUCT && name != 0 {
-                let name = self.string(name)?.to_owned();
-                let number = self.places.len() as u32;
-                self.structs.entry(name).or_insert(number);
-            }
             at += 12 + rest(kind, count)?;
         }
         Some(())
@@ -135,17 +128,23 @@ impl Btf {
         Some((name, info >> 24 & 0x1f, (info & 0xffff).into()))
     }
 
-    fn string(&self, at: u32) -> Option<&str> {
-        let rest = slice(&self.bytes, self.strings, self.strings_len)?.get(at as usize..)?;
-        let text = rest.split(|&byte| byte == 0).next()?;
-        std::str::from_utf8(text).ok()
+    /// Whether the string at `at` is `name`. No more of it is looked at, however
+    /// long it claims to be.
+    fn is_name(&self, at: u32, name: &str) -> bool {
+        let strings = slice(&self.bytes, self.strings, self.strings_len);
+        let rest = strings.and_then(|strings| strings.get(at as usize..));
+        let rest = rest.and_then(|rest| rest.strip_prefix(name.as_bytes()));
+        matches!(rest, Some([0, ..]))
     }
 
     /// Where a member of a structure lies, in bytes. Members of structures
     /// and unions without a name count as the structure's own.
     pub fn offset(&self, of: &str, member: &str) -> Option<u64> {
-        let number = *self.structs.get(of)?;
-        let bits = self.find(number, member, DEPTH)?;
+        let number = (1..).zip(&self.places).find_map(|(number, &place)| {
+            let (name, kind, _) = self.head(place)?;
+            (kind == KIND_STRUCT && name != 0 && self.is_name(name, of)).then_some(number)
+        })?;
+        let bits = self.find(number, member)?;
         Some(u64::from(bits) / 8)
     }
 
@@ -159,47 +158,54 @@ impl Btf {
             }
             let first = self.types + u64::from(place) + 12;
             let mut constants = (0..count).map(|nth| first + nth * 8);
-            let found = constants.find(|&at| {
-                let name = word(at).and_then(|name| self.string(name));
-                name == Some(wanted)
-            });
+            let found = constants.find(|&at| word(at).is_some_and(|name| self.is_name(name, wanted)));
             word(found? + 4)
         })
     }
 
-    fn find(&self, number: u32, wanted: &str, depth: u32) -> Option<u32> {
-        let depth = depth.checked_sub(1)?;
-        let mut number = number;
-        for _ in 0..DEPTH {
-            let at = *self.places.get(number.checked_sub(1)? as usize)?;
-            let (_, kind, count) = self.head(at)?;
-            match kind {
-                KIND_STRUCT | KIND_UNION => return self.find_in(at, count, wanted, depth),
-                modifier if MODIFIERS.contains(&modifier) => {
-                    number = array(&self.bytes, self.types + u64::from(at) + 8).map(u32::from_le_bytes)?;
+    /// Where a member lies in type `number`, in bits. Looks into each type once,
+    /// because types that contain each other would otherwise never end.
+    fn find(&self, number: u32, wanted: &str) -> Option<u32> {
+        let mut seen = HashSet::new();
+        let mut ahead = vec![(number, 0_u32)];
+        while let Some((number, base)) = ahead.pop() {
+            let Some((at, count)) = self.compound(number).filter(|(at, _)| seen.insert(*at)) else {
+                continue;
+            };
+            let flagged =
+                array(&self.bytes, self.types + u64::from(at) + 4).map(u32::from_le_bytes)? >> 31 != 0;
+            for nth in 0..count {
+                let member = self.member(at, nth)?;
+                // With the flag the upper byte is the size of a bit field.
+                let offset = if flagged {
+                    member.offset & 0xff_ffff
+                } else {
+                    member.offset
+                };
+                let offset = base.checked_add(offset)?;
+                if member.name == 0 {
+                    ahead.push((member.kind, offset));
+                } else if self.is_name(member.name, wanted) {
+                    return Some(offset);
                 }
-                _ => return None,
             }
         }
         None
     }
 
-    fn find_in(&self, at: u32, count: u64, wanted: &str, depth: u32) -> Option<u32> {
-        let flagged = array(&self.bytes, self.types + u64::from(at) + 4).map(u32::from_le_bytes)? >> 31 != 0;
-        for nth in 0..count {
-            let member = self.member(at, nth)?;
-            // With the flag the upper byte is the size of a bit field.
-            let offset = if flagged {
-                member.offset & 0xff_ffff
-            } else {
-                member.offset
-            };
-            if member.name != 0 {
-                if self.string(member.name)? == wanted {
-                    return Some(offset);
+    /// Place and number of members of the structure or union that type `number`
+    /// is, modifiers taken away.
+    fn compound(&self, number: u32) -> Option<(u32, u64)> {
+        let mut number = number;
+        for _ in 0..MODIFIED {
+            let at = *self.places.get(number.checked_sub(1)? as usize)?;
+            let (_, kind, count) = self.head(at)?;
+            match kind {
+                KIND_STRUCT | KIND_UNION => return Some((at, count)),
+                modifier if MODIFIERS.contains(&modifier) => {
+                    number = array(&self.bytes, self.types + u64::from(at) + 8).map(u32::from_le_bytes)?;
                 }
-            } else if let Some(inside) = self.find(member.kind, wanted, depth) {
-                return offset.checked_add(inside);
+                _ => return None,
             }
         }
         None
@@ -237,26 +243,32 @@ fn rest(kind: u32, count: u64) -> Option<u64> {
 mod tests {
     use super::*;
 
+    const STRINGS: &[u8] = b"\0outer\0a\0b\0";
+    /// Where these names begin.
+    const OUTER: u32 = 1;
+    const A: u32 = 7;
+    const B: u32 = 9;
+
+    fn made(types: &[u32]) -> Vec<u8> {
+        let len = size_of_val(types) as u32;
+        let header = [24, 0, len, len, STRINGS.len() as u32];
+        let mut bytes = BEGIN.to_vec();
+        bytes.extend(header.iter().chain(types).flat_map(|word| word.to_le_bytes()));
+        bytes.extend(STRINGS);
+        bytes
+    }
+
+    /// Head of a structure of some members.
+    fn structure(name: u32, members: u32) -> [u32; 3] {
+        [name, KIND_STRUCT << 24 | members, 12]
+    }
+
     /// One structure `outer { int a; struct { int b; }; }`.
     fn small() -> Vec<u8> {
-        let strings = b"\0outer\0a\0b\0";
-        let mut types = Vec::new();
-        let mut put = |words: &[u32]| types.extend(words.iter().flat_map(|word| word.to_le_bytes()));
-        put(&[0, 1 << 24, 4, 32]);
-        put(&[0, KIND_STRUCT << 24 | 1, 4, 9, 1, 32]);
-        put(&[1, KIND_STRUCT << 24 | 2, 12, 7, 1, 0, 0, 2, 32]);
-        let mut bytes = vec![0x9f, 0xeb, 1, 0];
-        let header = [
-            24,
-            0,
-            types.len() as u32,
-            types.len() as u32,
-            strings.len() as u32,
-        ];
-        bytes.extend(header.iter().flat_map(|word| word.to_le_bytes()));
-        bytes.extend(types);
-        bytes.extend(strings);
-        bytes
+        let int = [0, 1 << 24, 4, 32];
+        let inner = structure(0, 1);
+        let outer = structure(OUTER, 2);
+        made(&[&int[..], &inner, &[B, 1, 32], &outer, &[A, 1, 0, 0, 2, 32]].concat())
     }
 
     #[test]
@@ -266,6 +278,39 @@ mod tests {
         assert_eq!(btf.offset("outer", "b"), Some(8));
         assert_eq!(btf.offset("outer", "c"), None);
         assert_eq!(btf.offset("inner", "a"), None);
+    }
+
+    #[test]
+    fn types_that_contain_each_other_are_looked_into_once() {
+        // Forty members each: who followed all paths would never be back.
+        let itself = [[0, 1, 0]; 20].concat();
+        let other = [[0, 2, 0]; 20].concat();
+        let first = structure(OUTER, 40);
+        let second = structure(0, 41);
+        let types = [&first[..], &itself, &other, &second, &itself, &other, &[B, 3, 64]].concat();
+        let btf = Btf::parse(made(&types)).unwrap();
+        assert_eq!(btf.offset("outer", "b"), Some(8));
+        assert_eq!(btf.offset("outer", "a"), None);
+    }
+
+    #[test]
+    fn structures_may_lie_as_deep_as_there_are_types() {
+        let deep = 100_000;
+        let mut types = [structure(OUTER, 1), [0, 2, 8]].concat();
+        for number in 3..deep {
+            types.extend([structure(0, 1), [0, number, 8]].concat());
+        }
+        types.extend([structure(0, 1), [A, 1, 8]].concat());
+        let btf = Btf::parse(made(&types)).unwrap();
+        assert_eq!(btf.offset("outer", "a"), Some(u64::from(deep) - 1));
+    }
+
+    #[test]
+    fn a_name_is_neither_the_begin_nor_the_end_of_another() {
+        let btf = Btf::parse(small()).unwrap();
+        assert_eq!(btf.offset("oute", "a"), None);
+        assert_eq!(btf.offset("uter", "a"), None);
+        assert_eq!(btf.offset("outer", ""), None);
     }
 
     #[test]
