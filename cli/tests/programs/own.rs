@@ -63,6 +63,11 @@ fn watches_are_told_what_is_done_to_files() {
 }
 
 #[test]
+fn pipes_in_shared_memory_have_names() {
+    run("fifo", &["-Wno-unused-result"]);
+}
+
+#[test]
 fn a_file_that_runs_is_not_written() {
     run("busy", &[]);
 }

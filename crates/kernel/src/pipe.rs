@@ -1,7 +1,7 @@
 //! Pipes.
 
 use alloc::collections::VecDeque;
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::any::Any;
 
@@ -38,6 +38,73 @@ struct State {
     capacity: usize,
     readers: usize,
     writers: usize,
+    /// How often it was opened for reading and for writing.
+    reads: u64,
+    writes: u64,
+}
+
+/// A pipe with a name; what is in it goes with the last who has it open.
+///
+/// # Linux source concept
+/// `fifo_open()`.
+#[derive(Debug, Default)]
+pub struct Fifo(SpinLock<Weak<Pipe>>);
+
+impl Fifo {
+    /// An end, or both; who must wait for the other one finds that in
+    /// [`PipeEnd::partner`].
+    ///
+    /// # Errors
+    /// `NXIO`: opened for writing without waiting, and nobody reads.
+    pub fn open(&self, flags: OpenFlags) -> Result<PipeEnd, Errno> {
+        let mut known = self.0.lock();
+        let pipe = known.upgrade().unwrap_or_else(|| {
+            let pipe = Pipe::new(0);
+            *known = Arc::downgrade(&pipe);
+            pipe
+        });
+        drop(known);
+        let (readers, reads, writers, writes) = {
+            let state = pipe.state.lock();
+            (state.readers, state.reads, state.writers, state.writes)
+        };
+        let waits = !flags.contains(OpenFlags::NONBLOCK);
+        let mut end = PipeEnd::reopen_of(&pipe, flags)?;
+        match end.ways {
+            Ways {
+                reads: true,
+                writes: false,
+            } if writers == 0 => {
+                end.awaits = waits.then_some(writes);
+                // No writer has gone yet.
+                end.calm = writes;
+            }
+            Ways {
+                reads: false,
+                writes: true,
+            } if readers == 0 => end.awaits = waits.then_some(reads),
+            _ => {}
+        }
+        Ok(end)
+    }
+}
+
+impl Pipe {
+    fn new(number: u64) -> Arc<Self> {
+        let state = State {
+            bytes: VecDeque::new(),
+            capacity: DEFAULT_CAPACITY,
+            readers: 0,
+            writers: 0,
+            reads: 0,
+            writes: 0,
+        };
+        Arc::new(Self {
+            number,
+            state: SpinLock::new(state),
+            changed: WaitQueue::new(),
+        })
+    }
 }
 
 /// Which way an end goes.
@@ -56,6 +123,10 @@ struct Ways {
 pub struct PipeEnd {
     pipe: Arc<Pipe>,
     ways: Ways,
+    /// How often the other way had been opened when this end began to wait for that.
+    awaits: Option<u64>,
+    /// As long as it was opened for writing only so often, nobody has hung up.
+    calm: u64,
 }
 
 /// Numbers for new pipes, as `/proc/PID/fd` shows them. One per machine.
@@ -79,17 +150,7 @@ impl PipeNumbers {
 impl PipeEnd {
     /// A new pipe: the reading and the writing end.
     pub fn pair(number: u64) -> (Self, Self) {
-        let state = State {
-            bytes: VecDeque::new(),
-            capacity: DEFAULT_CAPACITY,
-            readers: 0,
-            writers: 0,
-        };
-        let pipe = Arc::new(Pipe {
-            number,
-            state: SpinLock::new(state),
-            changed: WaitQueue::new(),
-        });
+        let pipe = Pipe::new(number);
         let reader = Self::join(
             &pipe,
             Ways {
@@ -113,11 +174,33 @@ impl PipeEnd {
         let mut state = pipe.state.lock();
         state.readers += usize::from(ways.reads);
         state.writers += usize::from(ways.writes);
+        state.reads += u64::from(ways.reads);
+        state.writes += u64::from(ways.writes);
         drop(state);
         pipe.changed.wake_all();
         Self {
             pipe: pipe.clone(),
             ways,
+            awaits: None,
+            calm: 0,
+        }
+    }
+
+    /// Whether the other end has come that the opening of this one waits for.
+    ///
+    /// # Errors
+    /// `AGAIN` if not.
+    pub fn partner(&self) -> Result<(), Errno> {
+        let state = self.pipe.state.lock();
+        let opened = if self.ways.reads {
+            state.writes
+        } else {
+            state.reads
+        };
+        if self.awaits == Some(opened) {
+            Err(Errno::AGAIN)
+        } else {
+            Ok(())
         }
     }
 
@@ -126,15 +209,19 @@ impl PipeEnd {
     /// # Errors
     /// `NXIO`: opened for writing without waiting, and nobody reads.
     pub fn reopen_end(&self, flags: OpenFlags) -> Result<Self, Errno> {
+        Self::reopen_of(&self.pipe, flags)
+    }
+
+    fn reopen_of(pipe: &Arc<Pipe>, flags: OpenFlags) -> Result<Self, Errno> {
         let ways = Ways {
             reads: flags.readable(),
             writes: flags.writable(),
         };
-        let lonely = self.pipe.state.lock().readers == 0;
+        let lonely = pipe.state.lock().readers == 0;
         if ways.writes && !ways.reads && lonely && flags.contains(OpenFlags::NONBLOCK) {
             return Err(Errno::NXIO);
         }
-        Ok(Self::join(&self.pipe, ways))
+        Ok(Self::join(pipe, ways))
     }
 
     /// Bytes that the pipe holds at most.
@@ -333,7 +420,7 @@ impl<M: Mmu> File<M> for PipeEnd {
         let mut ready = PollEvents::empty();
         if self.ways.reads {
             ready.set(READABLE, !state.bytes.is_empty());
-            ready.set(PollEvents::HUP, state.writers == 0);
+            ready.set(PollEvents::HUP, state.writers == 0 && state.writes != self.calm);
         }
         if self.ways.writes {
             // Linux reports room when a whole page is free.

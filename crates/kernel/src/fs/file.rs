@@ -101,6 +101,15 @@ pub trait File<M: Mmu>: Any + Send + Sync {
         None
     }
 
+    /// Whether opening is over, which may have to wait for somebody else (on
+    /// [`queue`](File::queue)).
+    ///
+    /// # Errors
+    /// `AGAIN` if not.
+    fn opened(&self) -> Result<(), Errno> {
+        Ok(())
+    }
+
     /// The position that the file itself keeps ([`Positioning::Own`]).
     ///
     /// # Errors

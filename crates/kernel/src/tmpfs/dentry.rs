@@ -11,6 +11,7 @@ use foliant_uapi::stat::{Mode, Statfs};
 use foliant_units::Errno;
 
 use super::directory::Names;
+use super::fifo::TmpFifo;
 use super::file::TmpFile;
 use super::inode::{Body, Inode};
 use super::tree::Tree;
@@ -18,6 +19,7 @@ use crate::fs::{
     Access, Caller, FileRef, FileStat, FileType, Link, Node, NodeRef, OpenDirectory, OpenHow, Opened,
     SetAttr, XattrName, magic, pseudo_statfs,
 };
+use crate::pipe::Fifo;
 
 /// A name, as long as somebody knows it: the directory that holds it, or who
 /// has opened it.
@@ -243,6 +245,9 @@ impl<M: Mmu> Node<M> for Dentry<M> {
         if directory {
             return Ok(OpenDirectory::new(this, how.caller));
         }
+        if let Body::Fifo(fifo) = &self.inode.body {
+            return Ok(Arc::new(TmpFifo::new(this, fifo.open(how.flags)?)));
+        }
         self.inode.object()?;
         let file = TmpFile::new(this, how.flags)?;
         if truncates {
@@ -255,7 +260,7 @@ impl<M: Mmu> Node<M> for Dentry<M> {
     fn link(&self, _: Caller) -> Result<Link<M>, Errno> {
         match &self.inode.body {
             Body::Link(text) => Ok(Link::Text(text.clone())),
-            Body::File(_) | Body::Directory(_) => Err(Errno::INVAL),
+            Body::File(_) | Body::Directory(_) | Body::Fifo(_) => Err(Errno::INVAL),
         }
     }
 
@@ -309,15 +314,14 @@ impl<M: Mmu> Node<M> for Dentry<M> {
     }
 
     fn make_node(&self, name: &[u8], mode: u32, _device: u64, caller: Caller) -> Result<(), Errno> {
-        if mode & Mode::TYPE != Mode::REGULAR {
-            // Pipes, sockets and devices with names are the host's.
-            return Err(Errno::PERM);
-        }
         let tree = self.tree()?;
-        let _changes = tree.changes.lock();
-        self.inode.permit(caller, 3)?;
-        let inode = tree.file(mode & 0o7777, (caller.user, caller.group));
-        self.enter(name, inode).map(drop)
+        let body = match mode & Mode::TYPE {
+            Mode::REGULAR => tree.empty_file(),
+            Mode::FIFO => Body::Fifo(Fifo::default()),
+            // Sockets and devices with names are the host's.
+            _ => return Err(Errno::PERM),
+        };
+        self.make(name, body, mode & 0o7777, caller).map(drop)
     }
 
     fn make_link(&self, name: &[u8], target: &[u8], caller: Caller) -> Result<(), Errno> {
@@ -348,7 +352,7 @@ impl<M: Mmu> Node<M> for Dentry<M> {
         self.may_remove(&child, caller)?;
         match (&child.inode.body, directory) {
             (Body::Directory(_), false) => return Err(Errno::ISDIR),
-            (Body::File(_) | Body::Link(_), true) => return Err(Errno::NOTDIR),
+            (Body::File(_) | Body::Link(_) | Body::Fifo(_), true) => return Err(Errno::NOTDIR),
             (Body::Directory(below), true) if !below.is_empty() => return Err(Errno::NOTEMPTY),
             _ => {}
         }
@@ -458,7 +462,7 @@ impl<M: Mmu> Dentry<M> {
     fn may_replace(&self, target: &Self, by_directory: bool) -> Result<(), Errno> {
         match (&target.inode.body, by_directory) {
             (Body::Directory(_), false) => Err(Errno::ISDIR),
-            (Body::File(_) | Body::Link(_), true) => Err(Errno::NOTDIR),
+            (Body::File(_) | Body::Link(_) | Body::Fifo(_), true) => Err(Errno::NOTDIR),
             (Body::Directory(below), true) if !below.is_empty() => Err(Errno::NOTEMPTY),
             _ => Ok(()),
         }

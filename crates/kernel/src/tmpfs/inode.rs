@@ -15,6 +15,7 @@ use foliant_units::{Errno, PAGE_SIZE};
 use super::directory::Names;
 use crate::fs::record_locks::RecordLocks;
 use crate::fs::{Caller, FileStat, FileType, SetAttr, SetTime, Writers};
+use crate::pipe::Fifo;
 
 /// Tells the time of day.
 pub(super) type Clock = Arc<dyn Fn() -> Timespec + Send + Sync>;
@@ -24,6 +25,7 @@ pub(super) enum Body<M: Mmu> {
     File(Arc<Object<M>>),
     Directory(Names<M>),
     Link(Vec<u8>),
+    Fifo(Fifo),
 }
 
 /// A file, directory or link.
@@ -86,6 +88,7 @@ impl<M: Mmu> Inode<M> {
             Body::File(_) => FileType::Regular,
             Body::Directory(_) => FileType::Directory,
             Body::Link(_) => FileType::Symlink,
+            Body::Fifo(_) => FileType::Fifo,
         }
     }
 
@@ -95,6 +98,7 @@ impl<M: Mmu> Inode<M> {
             Body::File(object) => Ok(object),
             Body::Directory(_) => Err(Errno::ISDIR),
             Body::Link(_) => Err(Errno::LOOP),
+            Body::Fifo(_) => Err(Errno::INVAL),
         }
     }
 
@@ -102,7 +106,7 @@ impl<M: Mmu> Inode<M> {
     pub(super) fn names(&self) -> Result<&Names<M>, Errno> {
         match &self.body {
             Body::Directory(names) => Ok(names),
-            Body::File(_) | Body::Link(_) => Err(Errno::NOTDIR),
+            Body::File(_) | Body::Link(_) | Body::Fifo(_) => Err(Errno::NOTDIR),
         }
     }
 
@@ -142,6 +146,7 @@ impl<M: Mmu> Inode<M> {
             ),
             Body::Directory(names) => (Mode::DIRECTORY, names.size(), 0),
             Body::Link(text) => (Mode::LINK, text.len() as u64, 0),
+            Body::Fifo(_) => (Mode::FIFO, 0, 0),
         };
         FileStat {
             dev: self.dev,

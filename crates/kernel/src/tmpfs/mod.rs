@@ -8,6 +8,7 @@
 
 mod dentry;
 mod directory;
+mod fifo;
 mod file;
 mod inode;
 mod memfd;

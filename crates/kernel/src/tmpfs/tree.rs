@@ -90,7 +90,12 @@ impl<M: Mmu> Tree<M> {
 
     /// A new inode for an empty file.
     pub(super) fn file(&self, mode: u32, owner: (u32, u32)) -> Arc<Inode<M>> {
-        self.inode(Body::File(Object::shmem(&self.env, 0)), mode, owner)
+        self.inode(self.empty_file(), mode, owner)
+    }
+
+    /// What an empty file holds.
+    pub(super) fn empty_file(&self) -> Body<M> {
+        Body::File(Object::shmem(&self.env, 0))
     }
 
     pub(super) fn above(&self) -> Result<NodeRef<M>, Errno> {

@@ -110,6 +110,9 @@ fn open_within<M: UserMachine>(
             answer => break answer?,
         }
     };
+    if !flags.contains(OpenFlags::NONBLOCK) {
+        ctx.wait_for(&file, true, None, || file.opened())?;
+    }
     Ok(ctx.install(file, flags)?)
 }
 
