@@ -8,8 +8,12 @@ use crate::harness::{Case, build_c, installed};
 
 /// What `foliant run --ram 256M --hotplug 256M` comes to.
 fn plugged(words: &[&str]) -> String {
+    plugged_to("256M", words)
+}
+
+fn plugged_to(ram: &str, words: &[&str]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_foliant"))
-        .args(["run", "--ram", "256M", "--hotplug", "256M"])
+        .args(["run", "--ram", ram, "--hotplug", "256M"])
         .args(["--audit", "--report", "none", "--"])
         .args(words)
         .output()
@@ -159,4 +163,32 @@ fn the_report_tells_what_could_be_plugged_in() {
         run("100M"),
         "foliant: memory is plugged in in blocks of 128 MiB\n"
     );
+}
+
+#[test]
+fn memory_goes_whatever_programs_do_with_it_meanwhile() {
+    let Some(program) = build_c("unplug", &["-pthread"]).filter(|_| is_root()) else {
+        return;
+    };
+    let said = plugged(&[&program.to_string_lossy()]);
+    std::fs::remove_file(program).expect("the program");
+    assert_eq!(said, "child 0, nothing lost\n");
+}
+
+/// Where there is no room for what is in a block, whoever wants it offline waits
+/// until a signal comes.
+#[test]
+fn a_signal_ends_the_wait_for_room() {
+    const PROGRAM: &str = "cd /sys/devices/system/memory
+        echo online_movable > auto_online_blocks; echo 0x100000000 > probe
+        head -c 100M /dev/zero > /dev/shm/much
+        timeout 0.5 sh -c 'echo offline > memory32/state'; echo $?; cat memory32/state
+        rm /dev/shm/much
+        echo offline > memory32/state; cat memory32/state";
+    if is_root() {
+        assert_eq!(
+            plugged_to("64M", &["/bin/sh", "-c", PROGRAM]),
+            "124\nonline\noffline\n"
+        );
+    }
 }

@@ -6,11 +6,12 @@ use alloc::string::{String, ToString};
 use alloc::sync::Weak;
 use alloc::vec::Vec;
 
-use foliant_phys::{Migrator, Moved, OnlineTo, Phys, SECTION, SectionState};
+use foliant_phys::{OnlineTo, Phys, SECTION, SectionState};
 use foliant_platform::Platform;
 use foliant_uapi::text::{MemoryBlock, OnlineType, block_size_bytes};
 use foliant_units::{Errno, PAGE_SIZE, Pfn};
 
+use super::block_state::{Again, boolean, change, online_to, pause};
 use super::probe::probe;
 use crate::fs::pseudo::{Place, PseudoLink, TextSource};
 use crate::fs::{Caller, FileType, Link, NodeRef};
@@ -19,15 +20,6 @@ use crate::machine::UserMachine;
 
 /// The directory, below `/sys`.
 pub(super) const DIRECTORY: &[u8] = b"devices/system/memory";
-
-/// Nobody can be moved on a machine that has no means to.
-struct Nobody;
-
-impl Migrator for Nobody {
-    fn migrate(&self, _: Pfn, _: Pfn) -> Moved {
-        Moved::No
-    }
-}
 
 /// One of the files.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,12 +76,14 @@ impl<M: UserMachine> TextSource for File<M> {
         }
     }
 
-    fn write(&self, text: &[u8], _: Caller) -> Result<(), Errno> {
+    fn write(&self, text: &[u8], by: Caller) -> Result<(), Errno> {
         let kernel = self.kernel.upgrade().ok_or(Errno::IO)?;
         let phys = kernel.memory().phys();
+        let start = kernel.uptime();
+        let again = |movable: bool| pause(&kernel, by, start, movable);
         match self.name {
             Name::Probe => probe(phys, kernel.settings().hotplug, text),
-            name => write(phys, name, text),
+            name => write(phys, name, text, &again),
         }
     }
 }
@@ -236,7 +230,7 @@ fn block<P: Platform>(phys: &Phys<P>, index: u64) -> Option<MemoryBlock> {
     })
 }
 
-fn write<P: Platform>(phys: &Phys<P>, name: Name, text: &[u8]) -> Result<(), Errno> {
+fn write<P: Platform>(phys: &Phys<P>, name: Name, text: &[u8], again: Again<'_>) -> Result<(), Errno> {
     match name {
         Name::AutoOnlineBlocks => {
             let policy = OnlineType::parse(text).ok_or(Errno::INVAL)?;
@@ -245,7 +239,7 @@ fn write<P: Platform>(phys: &Phys<P>, name: Name, text: &[u8]) -> Result<(), Err
         }
         Name::OfBlock(index, "state") => {
             let to = OnlineType::parse(text).ok_or(Errno::INVAL)?;
-            change(phys, Pfn::new(index * SECTION), to)
+            change(phys, Pfn::new(index * SECTION), to, again)
         }
         Name::OfBlock(index, "online") => {
             let to = match boolean(text).ok_or(Errno::INVAL)? {
@@ -258,42 +252,11 @@ fn write<P: Platform>(phys: &Phys<P>, name: Name, text: &[u8]) -> Result<(), Err
             if now == wanted {
                 Ok(())
             } else {
-                change(phys, first, to)
+                change(phys, first, to, again)
             }
         }
         Name::BlockSizeBytes | Name::Probe | Name::OfBlock(..) => Err(Errno::IO),
     }
-}
-
-/// Yes or no, by the first letters.
-///
-/// # Linux source concept
-/// `kstrtobool()`.
-fn boolean(text: &[u8]) -> Option<bool> {
-    match text {
-        [b'1' | b'y' | b'Y' | b't' | b'T', ..] | [b'o' | b'O', b'n' | b'N', ..] => Some(true),
-        [b'0' | b'n' | b'N' | b'f' | b'F', ..] | [b'o' | b'O', b'f' | b'F', ..] => Some(false),
-        _ => None,
-    }
-}
-
-/// Memory that stays offline goes nowhere.
-fn online_to(kind: OnlineType) -> Option<OnlineTo> {
-    match kind {
-        OnlineType::Offline => None,
-        OnlineType::Online => Some(OnlineTo::Default),
-        OnlineType::OnlineKernel => Some(OnlineTo::Kernel),
-        OnlineType::OnlineMovable => Some(OnlineTo::Movable),
-    }
-}
-
-fn change<P: Platform>(phys: &Phys<P>, first: Pfn, to: OnlineType) -> Result<(), Errno> {
-    let result = match (online_to(to), phys.migrator()) {
-        (Some(to), _) => phys.online_section(first, to),
-        (None, Some(migrator)) => phys.offline_section(first, &*migrator),
-        (None, None) => phys.offline_section(first, &Nobody),
-    };
-    result.map_err(|error| error.errno())
 }
 
 #[cfg(test)]
@@ -320,7 +283,8 @@ mod tests {
     }
 
     fn told(phys: &Phys<TestPlatform>, path: &str, what: &str) -> Result<(), Errno> {
-        write(phys, name_of(phys, path).unwrap(), what.as_bytes())
+        let never = |_| Err(Errno::BUSY);
+        write(phys, name_of(phys, path).unwrap(), what.as_bytes(), &never)
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `/sys`: the machine's `kernel/mm`, and the host's rest.
 
+mod block_state;
 mod debug;
 mod memory;
 mod mm;

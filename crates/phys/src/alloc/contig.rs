@@ -20,8 +20,10 @@ use crate::record::{FrameFlags, Owner};
 pub enum ContigError {
     /// It is empty, or not all of it is RAM of one zone.
     NotRam,
-    /// Something in it cannot be moved, or is being used: this is the first.
+    /// Something in it cannot be moved: this is the first.
     Busy(Pfn),
+    /// Something in it is being used just now: this is the first.
+    InUse(Pfn),
     /// Somebody else wants frames of the same blocks.
     Contended,
     /// There is no room elsewhere for what is in it.
@@ -29,11 +31,20 @@ pub enum ContigError {
 }
 
 impl ContigError {
+    /// Whether another attempt may succeed: what stands in the way does not have
+    /// to stay.
+    pub const fn may_pass(self) -> bool {
+        match self {
+            ContigError::InUse(_) | ContigError::Contended | ContigError::NoRoom => true,
+            ContigError::NotRam | ContigError::Busy(_) => false,
+        }
+    }
+
     /// What a system call returns.
     pub const fn errno(self) -> Errno {
         match self {
             ContigError::NotRam => Errno::INVAL,
-            ContigError::Busy(_) | ContigError::Contended => Errno::BUSY,
+            ContigError::Busy(_) | ContigError::InUse(_) | ContigError::Contended => Errno::BUSY,
             ContigError::NoRoom => Errno::NOMEM,
         }
     }
@@ -44,6 +55,7 @@ impl fmt::Display for ContigError {
         match self {
             ContigError::NotRam => write!(f, "not all of the range is RAM of one zone"),
             ContigError::Busy(pfn) => write!(f, "{pfn:?} is in use and cannot be moved"),
+            ContigError::InUse(pfn) => write!(f, "{pfn:?} is being used just now"),
             ContigError::Contended => write!(f, "somebody else wants the same blocks"),
             ContigError::NoRoom => write!(f, "no room elsewhere for what is in the range"),
         }
@@ -200,7 +212,8 @@ impl<P: Platform> Phys<P> {
                 match self.move_away(at, order, migrator)? {
                     Moved::Yes => break,
                     Moved::Busy if left > 1 => left -= 1,
-                    Moved::Busy | Moved::No => return Err(ContigError::Busy(at)),
+                    Moved::Busy => return Err(ContigError::InUse(at)),
+                    Moved::No => return Err(ContigError::Busy(at)),
                 }
             }
             at += order.frames();
@@ -241,7 +254,7 @@ impl<P: Platform> Phys<P> {
                 for pfn in PfnRange::new(frames.start, at).iter() {
                     self.give_back(pfn);
                 }
-                return Err(ContigError::Busy(stays));
+                return Err(ContigError::InUse(stays));
             }
             at = end;
         }

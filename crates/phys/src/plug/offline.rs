@@ -18,7 +18,10 @@ impl<P: Platform> Phys<P> {
     /// Watermarks and what is kept back follow.
     ///
     /// # Errors
-    /// [`SectionError`]; the section is as online as before then.
+    /// [`SectionError`]; the section is as online as before then. Linux tries
+    /// again, until a signal comes, where [`ContigError::may_pass`] says yes.
+    ///
+    /// [`ContigError::may_pass`]: crate::ContigError::may_pass
     ///
     /// # Locking
     /// The caller holds no spin lock: it may wait for the migrator.
