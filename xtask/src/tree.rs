@@ -1,5 +1,7 @@
 //! The files of the workspace.
 
+use std::env;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
@@ -12,6 +14,17 @@ pub(crate) fn root() -> Result<PathBuf> {
         .parent()
         .ok_or_else(|| anyhow!("xtask has no parent folder"))?;
     Ok(root.to_path_buf())
+}
+
+/// Where cargo builds: what `CARGO_TARGET_DIR` says, else the workspace's `target`.
+pub(crate) fn target() -> Result<PathBuf> {
+    Ok(target_of(&root()?, env::var_os("CARGO_TARGET_DIR")))
+}
+
+/// The chores start cargo in the workspace, from where it counts a relative path.
+fn target_of(root: &Path, variable: Option<OsString>) -> PathBuf {
+    let named = variable.filter(|named| !named.is_empty());
+    root.join(named.unwrap_or_else(|| "target".into()))
 }
 
 /// A Rust source file, read and split into tokens.
@@ -47,4 +60,18 @@ fn read(root: &Path, file: &Path) -> Result<Source> {
     let text = std::fs::read_to_string(file).with_context(|| path.clone())?;
     let syntax = syn::parse_file(&text).with_context(|| path.clone())?;
     Ok(Source { path, text, syntax })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_built_is_looked_for_where_cargo_puts_it() {
+        let target = |variable: Option<&str>| target_of(Path::new("/tree"), variable.map(OsString::from));
+        assert_eq!(target(None), Path::new("/tree/target"));
+        assert_eq!(target(Some("")), Path::new("/tree/target"));
+        assert_eq!(target(Some("/elsewhere")), Path::new("/elsewhere"));
+        assert_eq!(target(Some("builds/one")), Path::new("/tree/builds/one"));
+    }
 }

@@ -6,6 +6,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::tree;
+
 /// Builds and runs the `round_trips` example of `foliant-user`.
 pub(super) struct Probe {
     program: PathBuf,
@@ -41,7 +43,7 @@ impl Probe {
             bail!("the round_trips example does not build");
         }
         Ok(Self {
-            program: root.join("target/release/examples/round_trips"),
+            program: tree::target()?.join("release/examples/round_trips"),
             cpu,
         })
     }

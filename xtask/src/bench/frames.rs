@@ -14,7 +14,7 @@ const LLFREE: &str = "FOLIANT_LLFREE";
 /// Builds the benchmark, with LLFree among the peers if it is there, and runs it.
 pub(super) fn run(llfree: Option<&Path>, cpu: Option<u32>, gate: bool) -> Result<ExitCode> {
     let root = tree::root()?;
-    let target = root.join("target/bench/build");
+    let target = tree::target()?.join("bench/build");
     let from_environment = std::env::var_os(LLFREE).map(std::path::PathBuf::from);
     let llfree = llfree.map(Path::to_owned).or(from_environment);
 

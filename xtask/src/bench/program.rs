@@ -24,7 +24,7 @@ pub(super) fn run(name: &str, material: Material<'_>, gate: bool) -> Result<Exit
         .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1")
         .args(["run", "--release", "--package", "foliant-bench", "--bin", name])
         .arg("--target-dir")
-        .arg(root.join("target/bench/build"))
+        .arg(tree::target()?.join("bench/build"))
         .current_dir(&root);
     cargo.arg("--");
     cargo.args(material.image);

@@ -14,7 +14,7 @@ use crate::tree;
 /// Runs the peers in turn, `rounds` times, and prints medians and ratios.
 pub(super) fn run(rounds: usize, cpu: Option<u32>, gate: bool) -> Result<ExitCode> {
     let root = tree::root()?;
-    let folder = root.join("target/bench");
+    let folder = tree::target()?.join("bench");
     std::fs::create_dir_all(&folder)?;
     let mmops = mmops::build(&root, &folder)?;
     let built = Command::new(env!("CARGO"))
@@ -27,7 +27,7 @@ pub(super) fn run(rounds: usize, cpu: Option<u32>, gate: bool) -> Result<ExitCod
     }
     let probe = Probe::build(&root, cpu)?;
     let mut floors = Vec::new();
-    let stage = Stage::new(folder, mmops, root.join("target/release/foliant"), cpu);
+    let stage = Stage::new(folder, mmops, tree::target()?.join("release/foliant"), cpu);
 
     let mut peers: Vec<(Peer, Vec<Report>)> = Vec::new();
     for peer in Peer::EVERY {

@@ -10,7 +10,7 @@ use crate::tree;
 /// Builds the benchmark and runs it.
 pub(super) fn run(gate: bool) -> Result<ExitCode> {
     let root = tree::root()?;
-    let target = root.join("target/bench/build");
+    let target = tree::target()?.join("bench/build");
     // Every peer is built as an embedding kernel would build it.
     let built = Command::new(env!("CARGO"))
         .current_dir(&root)

@@ -25,6 +25,6 @@ pub(super) fn run(cpu: Option<u32>, gate: bool) -> Result<ExitCode> {
     if !built.success() {
         bail!("the benchmark does not build");
     }
-    let program = root.join("target/release/tables");
+    let program = tree::target()?.join("release/tables");
     built::run(&program, cpu, gate)
 }
