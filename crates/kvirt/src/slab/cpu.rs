@@ -157,15 +157,15 @@ impl CpuArea {
     /// Adds an object if fewer than the limit are there.
     #[inline]
     pub(crate) fn push(&self, object: Object) -> bool {
-        let stop = self.stop.load(Ordering::Relaxed);
-        let room = stop.wrapping_sub(self.top.load(Ordering::Relaxed));
-        if room.cast_signed() <= 0 {
+        let top = self.top.load(Ordering::Relaxed);
+        let beyond = top.wrapping_sub(self.stop.load(Ordering::Relaxed));
+        if beyond.cast_signed() >= 0 {
             return false;
         }
         if self.hot.load(Ordering::Relaxed).is_null() {
             self.hot.store(object.0.as_ptr(), Ordering::Relaxed);
         } else {
-            self.push_up(object);
+            self.push_at(top, object);
         }
         true
     }
@@ -174,14 +174,13 @@ impl CpuArea {
     pub(crate) fn push_more(&self, object: Object) -> bool {
         let fits = (self.len() as usize) < SLOTS;
         if fits {
-            self.push_up(object);
+            self.push_at(self.top.load(Ordering::Relaxed), object);
         }
         fits
     }
 
     #[inline]
-    fn push_up(&self, object: Object) {
-        let top = self.top.load(Ordering::Relaxed);
+    fn push_at(&self, top: u32, object: Object) {
         self.slot(top).store(object.0.as_ptr(), Ordering::Relaxed);
         self.top.store(top.wrapping_add(1), Ordering::Relaxed);
     }

@@ -9,7 +9,7 @@ use foliant_platform::sync::atomic::Ordering;
 use super::batch::{BATCH, Batch, Holds};
 use super::cache::Cache;
 use super::cpu::{CpuArea, CpuGuard};
-use super::find::Located;
+use super::find::{Finder, Located};
 use super::object::Object;
 use super::page::{Page, Place};
 use super::report::{Problem, Report};
@@ -55,11 +55,12 @@ impl<P: Platform> Cache<P> {
         };
         // Most are from slabs of one shard: this CPU's, or that of the CPU which
         // allocates what this one frees.
-        let own = match self.finder().find(first.address()) {
+        let finder = self.finder();
+        let own = match finder.find(first.address()) {
             Some((head, _)) => Place::of(head).shard,
             None => self.part.shard_of(self.platform.cpu().index()) as u32,
         };
-        let (left, fat) = self.masked(|| self.put_into_one(own, objects));
+        let (left, fat) = self.masked(|| self.put_into_one(finder, own, objects));
         if fat {
             self.trim(own, true);
         }
@@ -71,11 +72,11 @@ impl<P: Platform> Cache<P> {
     /// Puts those objects back that are of a shard; tells which were not, and
     /// whether the shard should shrink.
     #[inline]
-    fn put_into_one<H: Holds>(&self, own: u32, objects: &[H]) -> (u32, bool) {
+    fn put_into_one<H: Holds>(&self, finder: Finder<'_>, own: u32, objects: &[H]) -> (u32, bool) {
         let Some(shard) = self.part.shards().get(own as usize) else {
             return (u32::MAX, false);
         };
-        let (ground, finder) = (self.ground(), self.finder());
+        let ground = self.ground();
         let mut locked = shard.lock();
         let left = if self.shape.words == 1 {
             locked.put_all::<_, H, true>(ground, finder, own, objects)
