@@ -18,6 +18,20 @@ fn sha256sum_of_100_megabytes() {
 }
 
 #[test]
+fn sockets_are_found_below_the_folder_that_one_is_in() {
+    const PROGRAM: &str = "import os, socket\nos.mkdir('in')\nos.chdir('in')\n\
+        server = socket.socket(socket.AF_UNIX)\nserver.bind('name')\nserver.listen()\n\
+        print(os.listdir('.'))\nclient = socket.socket(socket.AF_UNIX)\nclient.connect('../in/name')\n\
+        other, _ = server.accept()\nclient.sendall(b'hello')\nprint(other.recv(9))\n\
+        os.unlink('name')\nos.chdir('..')\nos.rmdir('in')\n\
+        try:\n  client.connect('in/name')\nexcept OSError as error: print(error)\n\
+        nameless = socket.socket(socket.AF_UNIX)\nnameless.bind('\\0foliant' + str(os.getpid()))\nprint('bound')\n";
+    if crate::harness::installed("python3") {
+        Case::new(&["python3", "-c", PROGRAM]).same();
+    }
+}
+
+#[test]
 fn sort_with_little_memory() {
     Case::new(&["sort", "-S", "32M", "-T", ".", &data::lines(50).to_string_lossy()])
         .seconds(300)

@@ -36,7 +36,34 @@ pub(super) fn read_name<M: UserMachine>(ctx: &Ctx<'_, M>, at: VirtAddr, len: u64
     }
     let mut name = vec![0; len as usize];
     ctx.memory()?.dynamic().fill(at, &mut name)?;
-    Ok(name)
+    with_whole_path(ctx, name)
+}
+
+/// A Unix socket's name in the file system, from the root: whoever makes the
+/// sockets does not know the caller's directory.
+fn with_whole_path<M: UserMachine>(ctx: &Ctx<'_, M>, name: Vec<u8>) -> Result<Vec<u8>, Errno> {
+    const UNIX: [u8; 2] = 1_u16.to_ne_bytes();
+    /// Bytes of a path, its zero byte included.
+    const PATH_MAX: usize = 108;
+    let Some(path) = name.strip_prefix(&UNIX) else {
+        return Ok(name);
+    };
+    let end = path.iter().position(|&byte| byte == 0).unwrap_or(path.len());
+    let path = &path[..end];
+    let whole = match path.first() {
+        // Without a name, or with one that is no path.
+        None => return Ok(name),
+        Some(b'/') => path.to_vec(),
+        Some(_) => [&ctx.task.files().context().cwd().path()?[..], b"/", path].concat(),
+    };
+    if whole.starts_with(b"/dev/shm/") {
+        // The machine's files in memory have no sockets yet.
+        return Err(Errno::OPNOTSUPP);
+    }
+    if whole.len() > PATH_MAX {
+        return Err(Errno::NAMETOOLONG);
+    }
+    Ok([&UNIX[..], &whole].concat())
 }
 
 /// Gives an address to a buffer whose length is at `len`, and its true length back.
