@@ -33,7 +33,7 @@ pub(crate) struct CpuArea {
     /// mobility; [`NOWHERE`] if that is not known.
     first: [[AtomicU32; Mobility::ALL.len()]; ZONE_KINDS],
     /// To which ring the last folio went that was freed by the short way: its
-    /// name in the upper half, and its place in the lower.
+    /// name in the lower half, and its place in the upper.
     last: AtomicU64,
     /// The rings of the zone that most requests ask first, by shelf and class:
     /// here, so that nothing has to be read to know where they are.
@@ -84,7 +84,7 @@ const CLOSED: Place = 1 << 31;
 const NOWHERE: Place = 1 << 30;
 
 /// The same for the name of the last ring, which then is no ring's.
-const LAST_CLOSED: u64 = 1 << 63;
+const LAST_CLOSED: u64 = 1 << 31;
 
 /// What one CPU has of one zone besides rings. Written under the guard of the CPU.
 #[derive(Debug, Default)]
@@ -405,17 +405,18 @@ impl<'a, P: Platform> CpuGuard<'a, P> {
     #[inline]
     pub(crate) fn last_ring(&self, key: RingKey, class: RingClass) -> Option<&'a Ring> {
         let last = self.area.last.load(Ordering::Relaxed);
-        if last >> 32 != key.name(class) {
+        if last as u32 != key.name(class) {
             return None;
         }
-        self.area.near.get(last as Place as usize)
+        self.area.near.get((last >> 32) as usize)
     }
 
     /// The ring for folios of a block with this key.
     pub(crate) fn ring_of_key(&self, key: RingKey, class: RingClass) -> Option<&'a Ring> {
         let place = self.area.place(key, class);
         let ring = self.cpus.ring_at(self.area, place)?;
-        self.area.remember(key.name(class) << 32 | u64::from(place));
+        self.area
+            .remember(u64::from(place) << 32 | u64::from(key.name(class)));
         Some(ring)
     }
 

@@ -53,8 +53,8 @@ impl RingKey {
 
     /// A number for the ring of one class among them.
     #[inline]
-    pub(crate) const fn name(self, class: RingClass) -> u64 {
-        (self.0 as u64) << 3 | class.index() as u64
+    pub(crate) const fn name(self, class: RingClass) -> u32 {
+        self.0 << 3 | class.index() as u32
     }
 }
 
