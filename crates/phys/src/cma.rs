@@ -70,13 +70,15 @@ impl CmaArea {
             return Err(CmaError::NotFree);
         }
         let zone = phys.zones.get(home);
-        for block in blocks {
-            phys.rekind(block, |tag| tag.set_cma());
-            // Should someone have been faster, what he took is lent already.
-            let free = phys.blocks.lines[block].count();
-            zone.cma.fetch_add(BLOCK as u64, Ordering::Relaxed);
-            zone.free_cma.fetch_add(free.into(), Ordering::Relaxed);
+        // Again, because someone may have been faster.
+        let made = phys
+            .blocks
+            .make_area(blocks, |block, change| phys.rekind(block, change));
+        if !made {
+            return Err(CmaError::NotFree);
         }
+        zone.cma.fetch_add(frames.len(), Ordering::Relaxed);
+        zone.free_cma.fetch_add(frames.len() as i64, Ordering::Relaxed);
         Ok(Self {
             frames,
             given: SpinLock::new(vec![0; (frames.len() as usize).div_ceil(64)]),

@@ -65,6 +65,8 @@ pub(crate) enum Mutant {
     LevelStores,
     /// A block's kind is changed by a load and a store, over its level.
     KindInTwoSteps,
+    /// An area is made of blocks that others may still take from.
+    AreaOpen,
     /// A hint is given by a load and a store, over that of a neighbour.
     HintInTwoSteps,
     /// A count sticks only where it is about to change its meaning.

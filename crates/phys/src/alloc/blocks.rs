@@ -1,6 +1,8 @@
 //! All blocks of a machine: taking free folios out of their lines and putting
 //! them back.
 
+use core::ops::Range;
+
 use foliant_platform::sync::atomic::{AtomicU32, Ordering};
 use foliant_units::{Order, Pfn, PfnRange};
 
@@ -11,6 +13,7 @@ use super::line::{BLOCK, DoubleFree, Line};
 use super::request::Mobility;
 use super::tag::{Claim, Level, Tag};
 use super::whole::Whole;
+use crate::mutant::{Mutant, is_on};
 use crate::ram::Table;
 use crate::sectioned::Sectioned;
 use crate::sections::SECTION_SHIFT;
@@ -220,6 +223,33 @@ impl Blocks {
         let tag = &self.tags[block];
         self.hints
             .shift(zone, block, None, map_of(tag.kind(), tag.level()));
+    }
+
+    /// Gives blocks to a contiguous area if all of their frames are free;
+    /// whether they were. `rekind` changes the kind of a block under its claim.
+    ///
+    /// They are closed before they are looked at: a frame that was taken before
+    /// and comes back after would be counted as the area's a second time.
+    pub(crate) fn make_area(
+        &self,
+        blocks: Range<usize>,
+        rekind: impl Fn(usize, &dyn Fn(&Tag) -> bool) -> bool,
+    ) -> bool {
+        let close = |&block: &usize| is_on(Mutant::AreaOpen) || rekind(block, &Tag::isolate);
+        let closed = blocks.clone().take_while(close).count();
+        let free = closed == blocks.len() && blocks.clone().all(|block| self.is_whole(block));
+        for block in blocks.take(closed) {
+            rekind(block, &|tag| {
+                if free {
+                    tag.set_cma();
+                }
+                if !is_on(Mutant::AreaOpen) {
+                    tag.unisolate();
+                }
+                true
+            });
+        }
+        free
     }
 
     /// Changes the kind of a block by `change`, under its claim.

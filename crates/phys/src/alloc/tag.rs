@@ -282,9 +282,15 @@ impl Tag {
         self.0.load(Ordering::Relaxed) & CMA != 0
     }
 
-    /// Gives the block to a contiguous area.
+    /// Gives the block to a contiguous area; an isolated one stays so.
     pub(crate) fn set_cma(&self) {
-        self.update(|word| word & !SHELF | CMA | NO_ROOM << SHELF_SHIFT);
+        self.update(|word| {
+            let own = match word & ISOLATED {
+                0 => 0,
+                _ => NO_ROOM << OWN_SHELF_SHIFT,
+            };
+            word & !SHELF | CMA | NO_ROOM << SHELF_SHIFT | own
+        });
     }
 
     /// Sets the block aside for atomic requests, if it is some mobility's;

@@ -1,6 +1,7 @@
 //! Searches over two blocks while folios come back.
 
 use foliant_platform::sync::Arc;
+use foliant_platform::sync::atomic::Ordering;
 use foliant_units::{Order, Pfn, PfnRange};
 use loom::thread;
 
@@ -182,15 +183,46 @@ fn loom_a_block_is_set_aside_once_and_stays_as_full_as_it_is() {
                     .blocks
                     .rekind(&claim, &memory.zone, 0, |tag| tag.set_high_atomic())
             };
-            let (two, three) = (one.clone(), one.clone());
+            let two = one.clone();
             let other = thread::spawn(move || set_aside(&two));
-            let mover = thread::spawn(move || three.blocks.tags[0].move_level(Level::Full, Level::Mid));
+            assert!(one.blocks.tags[0].move_level(Level::Full, Level::Mid));
             let mine = set_aside(&one);
             assert!(mine != other.join().unwrap(), "it would be counted twice, or not");
-            assert!(mover.join().unwrap());
             let tag = &one.blocks.tags[0];
             assert_eq!((tag.kind(), tag.level()), (BlockKind::HighAtomic, Level::Mid));
         },
         &[Mutant::KindInTwoSteps],
+    );
+}
+
+#[test]
+fn loom_frames_of_an_area_are_counted_once() {
+    within(
+        2,
+        || {
+            let memory = Memory::full();
+            memory.free(0, Order::PMD);
+            let one = Arc::new(memory);
+            let two = one.clone();
+            let other = thread::spawn(move || {
+                // As the allocator counts what comes back to an area.
+                let taken = two.take(0, false);
+                taken.iter().for_each(|&frame| {
+                    let is_cma = two.blocks.tags[0].is_cma();
+                    two.zone.free_cma.fetch_add(is_cma.into(), Ordering::Relaxed);
+                    two.free(frame, Order::ZERO);
+                });
+            });
+            let made = one.blocks.make_area(0..1, |block, change| {
+                let claim = one.blocks.tags[block].claim();
+                one.blocks.rekind(&claim, &one.zone, block, change)
+            });
+            other.join().unwrap();
+            assert_eq!(one.zone.free_cma(), 0, "a frame that is not lent came back");
+            let kind = one.blocks.tags[0].kind();
+            assert_eq!(kind == BlockKind::Cma, made);
+            assert_eq!(kind.mobility().is_some(), !made, "it opens again");
+        },
+        &[Mutant::AreaOpen],
     );
 }
