@@ -2,9 +2,11 @@
 //!
 //! docs/counts.md says how they are measured.
 
-use std::io::Read;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+
+use rustix::fs::{Advice, fadvise};
 
 use crate::harness::{build_c, installed, temporary};
 
@@ -75,9 +77,10 @@ fn on_foliant(words: &[&str]) -> (Used, serde_json::Value) {
     (used, process)
 }
 
-/// Reads every file that a program mapped, from end to end: then all pages are
-/// in the host's cache, and none is marked as the place to read ahead from,
-/// which the kernel would not map around a fault.
+/// Brings every file that a program mapped into the host's cache, page by page.
+/// Then all pages are there, none is marked as the place to read ahead from,
+/// which the kernel would not map around a fault, and none is part of a large
+/// folio, which it would map as a whole.
 fn warm(process: &serde_json::Value) {
     let areas = ["areas", "gone"]
         .into_iter()
@@ -87,11 +90,18 @@ fn warm(process: &serde_json::Value) {
         if !name.starts_with('/') {
             continue;
         }
-        let Ok(mut file) = std::fs::File::open(name) else {
+        let Ok(file) = std::fs::File::open(name) else {
             continue;
         };
-        let mut block = vec![0; 128 << 10];
-        while file.read(&mut block).is_ok_and(|read| read > 0) {}
+        // What others have mapped stays as it is.
+        for advice in [Advice::DontNeed, Advice::Random] {
+            fadvise(&file, 0, None, advice).expect("a file");
+        }
+        let mut page = [0; 4096];
+        let mut at = 0;
+        while file.read_at(&mut page, at).is_ok_and(|read| read > 0) {
+            at += page.len() as u64;
+        }
     }
 }
 
