@@ -30,6 +30,11 @@ impl HostError {
         }
     }
 
+    /// Whether the same call may succeed a little later.
+    pub fn is_temporary(&self) -> bool {
+        self.errno == libc::EAGAIN
+    }
+
     /// The failure of `call` that `errno` tells of.
     pub fn last(call: &'static str) -> Self {
         Self {

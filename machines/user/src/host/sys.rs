@@ -78,7 +78,8 @@ pub fn map_shared(fd: &OwnedFd, size: usize) -> Result<core::ptr::NonNull<u8>, H
 ///
 /// # Errors
 /// `EINVAL` where the host has no large pages for such files, or does not want
-/// them; `ENOMEM`, `EAGAIN` and `EBUSY` where it has none just now.
+/// them; `ENOMEM` and `EBUSY` where it has none just now; `EAGAIN` while somebody
+/// uses one of the small ones.
 pub fn make_large(at: core::ptr::NonNull<u8>) -> Result<(), HostError> {
     // Linux 6.1.
     const MADV_COLLAPSE: libc::c_int = 25;
