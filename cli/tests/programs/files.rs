@@ -21,9 +21,13 @@ fn sha256sum_of_100_megabytes() {
 fn sockets_are_found_below_the_folder_that_one_is_in() {
     const PROGRAM: &str = "import os, socket\nos.mkdir('in')\nos.chdir('in')\n\
         server = socket.socket(socket.AF_UNIX)\nserver.bind('name')\nserver.listen()\n\
-        print(os.listdir('.'))\nclient = socket.socket(socket.AF_UNIX)\nclient.connect('../in/name')\n\
-        other, _ = server.accept()\nclient.sendall(b'hello')\nprint(other.recv(9))\n\
-        os.unlink('name')\nos.chdir('..')\nos.rmdir('in')\n\
+        print(os.listdir('.'), server.getsockname(), oct(os.stat('name').st_mode))\n\
+        client = socket.socket(socket.AF_UNIX)\nclient.connect('../in/name')\n\
+        other, _ = server.accept()\nprint(other.getsockname(), _)\n\
+        client.sendall(b'hello')\nprint(other.recv(9))\n\
+        os.umask(0o27)\nprivate = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n\
+        private.bind('private')\nprint(oct(os.stat('private').st_mode), private.getsockname())\n\
+        os.unlink('private')\nos.unlink('name')\nos.chdir('..')\nos.rmdir('in')\n\
         try:\n  client.connect('in/name')\nexcept OSError as error: print(error)\n\
         nameless = socket.socket(socket.AF_UNIX)\nnameless.bind('\\0foliant' + str(os.getpid()))\nprint('bound')\n";
     if crate::harness::installed("python3") {

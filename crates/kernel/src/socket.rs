@@ -19,6 +19,17 @@ pub struct SocketKind {
     pub protocol: i32,
 }
 
+/// A name that a socket is to have.
+#[derive(Clone, Copy, Debug)]
+pub struct NewName<'a> {
+    /// The address; if it is a path, from the root.
+    pub name: &'a [u8],
+    /// The path as the program wrote it, which [`Socket::name`] tells.
+    pub path: Option<&'a [u8]>,
+    /// Permissions that the file of a path does not get.
+    pub umask: u32,
+}
+
 /// A message that is sent.
 pub struct Outgoing<'a, M: Mmu> {
     /// The data.
@@ -69,7 +80,7 @@ pub trait Socket<M: Mmu>: Send + Sync {
     ///
     /// # Errors
     /// Those of `bind(2)`.
-    fn bind(&self, name: &[u8]) -> Result<(), Errno>;
+    fn bind(&self, name: NewName<'_>) -> Result<(), Errno>;
 
     /// Starts to connect.
     ///

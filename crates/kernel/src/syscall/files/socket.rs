@@ -13,7 +13,7 @@ use super::message;
 use crate::fd::OpenRef;
 use crate::fs::{FileRef, OpenFile};
 use crate::machine::UserMachine;
-use crate::socket::{Socket, SocketKind};
+use crate::socket::{NewName, Socket, SocketKind};
 use crate::syscall::{Answer, Ctx, Fail};
 
 /// Bytes of the longest socket address.
@@ -29,38 +29,48 @@ pub(super) fn of<M: UserMachine>(open: &OpenRef<M>) -> Result<&dyn Socket<M>, Er
     open.file().socket().ok_or(Errno::NOTSOCK)
 }
 
-/// A socket address from user memory.
+/// `AF_UNIX`, as addresses begin.
+const UNIX: [u8; 2] = 1_u16.to_ne_bytes();
+/// Bytes of a path in an address.
+const UNIX_PATH_MAX: usize = 108;
+
+/// The address of another socket, from user memory; a path in it starts at the root.
 pub(super) fn read_name<M: UserMachine>(ctx: &Ctx<'_, M>, at: VirtAddr, len: u64) -> Result<Vec<u8>, Errno> {
+    let name = read_address(ctx, at, len)?;
+    Ok(match path_of(&name) {
+        Some(path) => with_whole_path(ctx, path)?,
+        None => name,
+    })
+}
+
+fn read_address<M: UserMachine>(ctx: &Ctx<'_, M>, at: VirtAddr, len: u64) -> Result<Vec<u8>, Errno> {
     if len as usize > NAME_MAX {
         return Err(Errno::INVAL);
     }
     let mut name = vec![0; len as usize];
     ctx.memory()?.dynamic().fill(at, &mut name)?;
-    with_whole_path(ctx, name)
+    Ok(name)
 }
 
-/// A Unix socket's name in the file system, from the root: whoever makes the
-/// sockets does not know the caller's directory.
-fn with_whole_path<M: UserMachine>(ctx: &Ctx<'_, M>, name: Vec<u8>) -> Result<Vec<u8>, Errno> {
-    const UNIX: [u8; 2] = 1_u16.to_ne_bytes();
-    /// Bytes of a path, its zero byte included.
-    const PATH_MAX: usize = 108;
-    let Some(path) = name.strip_prefix(&UNIX) else {
-        return Ok(name);
-    };
+/// The path in the address of a Unix socket, if it is one.
+fn path_of(name: &[u8]) -> Option<&[u8]> {
+    let path = name.strip_prefix(&UNIX)?;
     let end = path.iter().position(|&byte| byte == 0).unwrap_or(path.len());
-    let path = &path[..end];
+    (end > 0).then_some(&path[..end])
+}
+
+/// The address with this path, from the root: whoever makes the sockets does
+/// not know the caller's directory.
+fn with_whole_path<M: UserMachine>(ctx: &Ctx<'_, M>, path: &[u8]) -> Result<Vec<u8>, Errno> {
     let whole = match path.first() {
-        // Without a name, or with one that is no path.
-        None => return Ok(name),
         Some(b'/') => path.to_vec(),
-        Some(_) => [&ctx.task.files().context().cwd().path()?[..], b"/", path].concat(),
+        _ => [&ctx.task.files().context().cwd().path()?[..], b"/", path].concat(),
     };
     if whole.starts_with(b"/dev/shm/") {
         // The machine's files in memory have no sockets yet.
         return Err(Errno::OPNOTSUPP);
     }
-    if whole.len() > PATH_MAX {
+    if whole.len() > UNIX_PATH_MAX {
         return Err(Errno::NAMETOOLONG);
     }
     Ok([&UNIX[..], &whole].concat())
@@ -150,7 +160,14 @@ pub(super) fn socketpair<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
 pub(super) fn bind<M: UserMachine>(ctx: &mut Ctx<'_, M>) -> Answer<M> {
     let open = ctx.open(0)?;
     let socket = of(&open)?;
-    socket.bind(&read_name(ctx, ctx.ptr(1), ctx.args[2])?)?;
+    let given = read_address(ctx, ctx.ptr(1), ctx.args[2])?;
+    let path = path_of(&given);
+    let whole = path.map(|path| with_whole_path(ctx, path)).transpose()?;
+    socket.bind(NewName {
+        name: whole.as_ref().unwrap_or(&given),
+        path,
+        umask: ctx.task.files().context().umask(),
+    })?;
     Ok(0)
 }
 

@@ -2,15 +2,16 @@
 
 use std::any::Any;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use foliant_kernel::fs::{File, FileRef, FileStat, OpenFile, Sink, Source, UserMemory};
 use foliant_kernel::park::WaitQueue;
-use foliant_kernel::socket::{Incoming, Outgoing, Socket, Wanted};
+use foliant_kernel::socket::{Incoming, NewName, Outgoing, Socket, Wanted};
 use foliant_platform::Mmu;
 use foliant_uapi::open::OpenFlags;
 use foliant_uapi::poll::PollEvents;
 use foliant_units::{Errno, VirtAddr};
+use rustix::fs::{AtFlags, CWD, Mode};
 
 use super::parcel::{Arrived, add_rights, take_rights};
 use super::raw;
@@ -27,6 +28,8 @@ pub(in crate::hostfs) struct HostSocket<M: Mmu> {
     fs: Weak<HostFs<M>>,
     fd: Arc<OwnedFd>,
     watched: Watched,
+    /// Its name as the program wrote it, where the host knows another one.
+    name: OnceLock<Vec<u8>>,
 }
 
 impl<M: Mmu> HostSocket<M> {
@@ -43,6 +46,7 @@ impl<M: Mmu> HostSocket<M> {
             fs: fs.weak(),
             fd,
             watched,
+            name: OnceLock::new(),
         }
     }
 
@@ -98,8 +102,18 @@ impl<M: Mmu> File<M> for HostSocket<M> {
 }
 
 impl<M: Mmu> Socket<M> for HostSocket<M> {
-    fn bind(&self, name: &[u8]) -> Result<(), Errno> {
-        raw::bind(&self.fd, name)
+    fn bind(&self, new: NewName<'_>) -> Result<(), Errno> {
+        raw::bind(&self.fd, new.name)?;
+        let Some(path) = new.path else { return Ok(()) };
+        let (family, whole) = new.name.split_at(2);
+        // This process has no umask. It does not listen yet, so nobody connects;
+        // a datagram may come in between.
+        let mode = Mode::from_raw_mode(0o777 & !new.umask);
+        let _gone = rustix::fs::chmodat(CWD, whole, mode, AtFlags::empty());
+        if path != whole {
+            let _once = self.name.set([family, path, b"\0"].concat());
+        }
+        Ok(())
     }
 
     fn connect(&self, name: &[u8]) -> Result<(), Errno> {
@@ -118,12 +132,16 @@ impl<M: Mmu> Socket<M> for HostSocket<M> {
 
     fn accept(&self) -> Result<(FileRef<M>, Vec<u8>), Errno> {
         let (fd, name) = raw::accept(&self.fd)?;
-        let file: FileRef<M> = Arc::new(Self::new(&*self.fs()?, fd));
-        Ok((file, name))
+        let mut accepted = Self::new(&*self.fs()?, fd);
+        accepted.name = self.name.clone();
+        Ok((Arc::new(accepted), name))
     }
 
     fn name(&self) -> Result<Vec<u8>, Errno> {
-        raw::name(&self.fd)
+        match self.name.get() {
+            Some(name) => Ok(name.clone()),
+            None => raw::name(&self.fd),
+        }
     }
 
     fn peer(&self) -> Result<Vec<u8>, Errno> {
