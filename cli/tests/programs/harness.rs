@@ -214,6 +214,11 @@ pub(crate) fn installed(program: &str) -> bool {
     found
 }
 
+/// Whether the tests run as root, as programs on Foliant then do too.
+pub(crate) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
 /// Debian's package of a program.
 fn package(program: &str) -> &str {
     match program {

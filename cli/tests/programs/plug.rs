@@ -1,10 +1,9 @@
 //! Memory that comes and goes while programs run. Not natively, but for what changes
 //! nothing: the host's memory is none of a test's business.
 
-use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
-use crate::harness::{Case, build_c, installed};
+use crate::harness::{Case, build_c, installed, is_root};
 
 /// What `foliant run --ram 256M --hotplug 256M` comes to.
 fn plugged(words: &[&str]) -> String {
@@ -22,17 +21,18 @@ fn plugged_to(ram: &str, words: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("a text")
 }
 
-fn is_root() -> bool {
-    let root = std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
+/// Whether what only root may do can be tried.
+fn may_plug() -> bool {
+    let root = is_root();
     if !root {
-        println!("skipped: memory is the administrator's");
+        println!("skipped: only root adds and removes memory; run the tests as root");
     }
     root
 }
 
 #[test]
 fn memory_is_plugged_in_used_and_taken_out_under_a_running_program() {
-    let Some(program) = build_c("hotplug", &[]).filter(|_| is_root()) else {
+    let Some(program) = build_c("hotplug", &[]).filter(|_| may_plug()) else {
         return;
     };
     let said = plugged(&[&program.to_string_lossy()]);
@@ -92,7 +92,7 @@ fn what_the_kernel_has_in_a_block_keeps_it_online() {
         /bin/sh -c 'echo offline > memory32/state' 2>&1 | sed 's/.*: //'
         cat memory32/state
         read -r _ total _ < /proc/meminfo; [ $total -gt 300000 ] && echo all of it";
-    if is_root() {
+    if may_plug() {
         let said = plugged(&["/bin/sh", "-c", PROGRAM]);
         assert!(
             ["Device or resource busy", "I/O error"]
@@ -112,7 +112,7 @@ fn the_tools_of_util_linux_plug_memory() {
         chmem -d -b 32 && lsmem -o RANGE,STATE --noheadings --raw --summary=never";
     let known =
         |tool: &str| installed(&format!("/usr/bin/{tool}")) || installed(&format!("/usr/sbin/{tool}"));
-    if is_root() && known("lsmem") && known("chmem") {
+    if may_plug() && known("lsmem") && known("chmem") {
         let said = plugged(&["/bin/sh", "-c", PROGRAM]);
         let expected = "0x0000000000000000-0x0000000007ffffff 128M online yes 0 0 None
 0x0000000008000000-0x000000000fffffff 128M online yes 1 0 DMA32
@@ -130,7 +130,7 @@ fn a_block_of_memory_looks_and_answers_as_natively() {
     const BLOCK: &str = "/sys/devices/system/memory/memory1";
     let writable = |file: &str| std::fs::OpenOptions::new().write(true).open(file).is_ok();
     let online = std::fs::read(format!("{BLOCK}/valid_zones")).is_ok_and(|zones| zones == b"DMA32\n");
-    if !online || !is_root() || !writable(&format!("{BLOCK}/state")) {
+    if !online || !may_plug() || !writable(&format!("{BLOCK}/state")) {
         println!("skipped: this host has no such memory, or it is not to be written");
         return;
     }
@@ -167,7 +167,7 @@ fn the_report_tells_what_could_be_plugged_in() {
 
 #[test]
 fn memory_goes_whatever_programs_do_with_it_meanwhile() {
-    let Some(program) = build_c("unplug", &["-pthread"]).filter(|_| is_root()) else {
+    let Some(program) = build_c("unplug", &["-pthread"]).filter(|_| may_plug()) else {
         return;
     };
     let said = plugged(&[&program.to_string_lossy()]);
@@ -185,7 +185,7 @@ fn a_signal_ends_the_wait_for_room() {
         timeout 0.5 sh -c 'echo offline > memory32/state'; echo $?; cat memory32/state
         rm /dev/shm/much
         echo offline > memory32/state; cat memory32/state";
-    if is_root() {
+    if may_plug() {
         assert_eq!(
             plugged_to("64M", &["/bin/sh", "-c", PROGRAM]),
             "124\nonline\noffline\n"
